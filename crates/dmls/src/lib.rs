@@ -1,0 +1,5 @@
+//! MLS groups (RFC 9420) whose epochs may fork and merge again, without a sequencer: the sans-IO core.
+
+pub mod entropy;
+pub mod journal;
+mod mls;
