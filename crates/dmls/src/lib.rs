@@ -5,9 +5,13 @@ pub mod device;
 pub mod effect;
 pub mod entropy;
 pub mod error;
+mod frame;
 pub mod group;
 pub mod id;
 pub mod input;
 pub mod journal;
+#[cfg(any())]
 mod mls;
 pub mod package;
+mod secret;
+mod wire;

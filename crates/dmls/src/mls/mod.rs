@@ -1,1 +1,86 @@
 //! The only module that names the MLS library.
+//!
+//! Each epoch lives in a [`View`] of its own: an operation copies the view, works on the copy and hands the result
+//! back. So a failure leaves nothing behind, a retained epoch never holds a pending commit, and forks cannot mix.
+
+mod build;
+mod facts;
+mod join;
+mod message;
+mod process;
+pub(crate) mod provider;
+
+use openmls::prelude::*;
+
+use crate::device::OwnDevice;
+use crate::error::{GroupError, Reason};
+
+pub(crate) use build::{Built, CommitPlan, add_candidate, commit, create, key_package};
+pub(crate) use facts::{EpochFacts, Leaf};
+pub(crate) use join::{join_externally, join_welcome, package_references};
+pub(crate) use message::{OpenFailure, OpenedFrame, open, seal};
+pub(crate) use process::{Processed, Staged, open_grant, process, seal_grant};
+pub(crate) use provider::{Provider, View};
+
+/// MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 (RFC 9420 §17.1).
+pub(crate) const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
+/// Component whose single-use export is the merge value of an epoch (SPEC §3.4).
+const MERGE_COMPONENT: u16 = 0x8d02;
+/// Plaintexts are padded to a multiple of this many bytes.
+const PADDING: usize = 64;
+/// Messages of one sender may be this many generations late or early.
+const GENERATION_WINDOW: u32 = 1_000;
+
+/// Lifetimes are policy, never a lock-out: a clock that is wrong by years must not end a group (SPEC §5.5).
+fn lifetime() -> Lifetime {
+    Lifetime::init(0, u64::MAX)
+}
+
+fn create_config() -> MlsGroupCreateConfig {
+    MlsGroupCreateConfig::builder()
+        .ciphersuite(SUITE)
+        .use_ratchet_tree_extension(true)
+        .wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
+        .max_past_epochs(0)
+        .number_of_resumption_psks(0)
+        .padding_size(PADDING)
+        .sender_ratchet_configuration(SenderRatchetConfiguration::new(GENERATION_WINDOW, GENERATION_WINDOW))
+        .lifetime(lifetime())
+        .build()
+}
+
+fn join_config() -> MlsGroupJoinConfig {
+    create_config().join_config().clone()
+}
+
+fn credential_with_key(own: &OwnDevice) -> CredentialWithKey {
+    CredentialWithKey {
+        credential: BasicCredential::new(own.credential().encode()).into(),
+        signature_key: own.key().0.to_vec().into(),
+    }
+}
+
+fn signer(own: &OwnDevice) -> provider::Signer {
+    provider::Signer::from_seed(&own.signing().to_bytes())
+}
+
+/// The group inside a view.
+fn load(provider: &Provider<'_>, group: &[u8]) -> Result<MlsGroup, GroupError> {
+    MlsGroup::load(openmls_traits::OpenMlsProvider::storage(provider), &GroupId::from_slice(group))
+        .ok()
+        .flatten()
+        .ok_or(GroupError::Mls("the epoch's state cannot be read"))
+}
+
+/// Refuses what was made with failed randomness, whatever the library made of it.
+fn checked<T>(provider: &Provider<'_>, value: T) -> Result<T, GroupError> {
+    if provider.entropy_failed() { Err(GroupError::Entropy(crate::entropy::EntropyError)) } else { Ok(value) }
+}
+
+fn encode(message: &impl tls_codec::Serialize) -> Result<Vec<u8>, GroupError> {
+    message.tls_serialize_detached().map_err(|_| GroupError::Mls("message cannot be encoded"))
+}
+
+fn decode(bytes: &[u8]) -> Result<MlsMessageIn, Reason> {
+    <MlsMessageIn as tls_codec::Deserialize>::tls_deserialize_exact(bytes).map_err(|_| Reason::Malformed)
+}

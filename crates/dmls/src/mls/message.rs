@@ -1,0 +1,82 @@
+//! Application messages.
+
+use openmls::prelude::*;
+use zeroize::Zeroizing;
+
+use super::facts::{self, Leaf};
+use super::{Provider, View, checked, encode, load, signer};
+use crate::device::OwnDevice;
+use crate::entropy::Entropy;
+use crate::error::{GroupError, Reason};
+
+/// Seals `plaintext` in the epoch of `view`; the view that comes back must be stored before the bytes are shown.
+pub(crate) fn seal(
+    view: &View,
+    group: &[u8],
+    own: &OwnDevice,
+    authenticated_data: Vec<u8>,
+    plaintext: &[u8],
+    entropy: &mut dyn Entropy,
+) -> Result<(View, Vec<u8>), GroupError> {
+    let provider = Provider::over(view, entropy);
+    let mut mls = load(&provider, group)?;
+    mls.set_aad(authenticated_data);
+    let message = mls
+        .create_message(&provider, &signer(own), plaintext)
+        .map_err(|_| GroupError::Mls("the message cannot be sealed"))?;
+    let bytes = encode(&message)?;
+    checked(&provider, ())?;
+    Ok((provider.into_view(), bytes))
+}
+
+/// A message that opened.
+pub(crate) struct OpenedFrame {
+    pub(crate) view: View,
+    pub(crate) sender: Leaf,
+    pub(crate) plaintext: Zeroizing<Vec<u8>>,
+}
+
+/// Why a message did not open.
+pub(crate) enum OpenFailure {
+    Rejected(Reason),
+    Own(GroupError),
+}
+
+/// Opens a message in the epoch of `view`; the used key is gone from the view that comes back.
+pub(crate) fn open(
+    view: &View,
+    group: &[u8],
+    bytes: &[u8],
+    entropy: &mut dyn Entropy,
+) -> Result<OpenedFrame, OpenFailure> {
+    let reject = OpenFailure::Rejected;
+    let message = super::decode(bytes).map_err(reject)?;
+    let message = message.try_into_protocol_message().map_err(|_| reject(Reason::WrongKind))?;
+    let provider = Provider::over(view, entropy);
+    let mut mls = load(&provider, group).map_err(OpenFailure::Own)?;
+    let message = mls.process_message(&provider, message).map_err(|error| reject(refusal(&error)))?;
+    let Sender::Member(index) = *message.sender() else { return Err(reject(Reason::WrongKind)) };
+    let member = mls.member_at(index).ok_or(reject(Reason::Forged))?;
+    let sender = facts::leaf(index.u32(), &member.credential, &member.signature_key).map_err(reject)?;
+    let ProcessedMessageContent::ApplicationMessage(content) = message.into_content() else {
+        return Err(reject(Reason::WrongKind));
+    };
+    let plaintext = Zeroizing::new(content.into_bytes());
+    Ok(OpenedFrame { view: provider.into_view(), sender, plaintext })
+}
+
+/// A used or too old key is another matter than a forgery.
+fn refusal<E>(error: &ProcessMessageError<E>) -> Reason {
+    use openmls::group::{SecretTreeError, ValidationError};
+    use openmls::prelude::MessageDecryptionError;
+    match error {
+        ProcessMessageError::ValidationError(ValidationError::UnableToDecrypt(
+            MessageDecryptionError::SecretTreeError(
+                SecretTreeError::TooDistantInThePast
+                | SecretTreeError::TooDistantInTheFuture
+                | SecretTreeError::SecretReuseError,
+            ),
+        )) => Reason::BeyondWindow,
+        _ => Reason::Forged,
+    }
+}

@@ -1,0 +1,293 @@
+//! The signed bookkeeping: `authenticated_data` of commits and messages, PSK ids, EpochIds (SPEC §2).
+
+use sha2::{Digest, Sha256};
+use tls_codec::{Deserialize as _, Serialize as _, TlsDeserialize, TlsSerialize, TlsSize, VLBytes};
+
+use crate::codec::push_vector;
+use crate::effect::EpochRef;
+use crate::error::Reason;
+use crate::id::{Device, EpochId, Height, LeafIndex, Locator, Sequence};
+use crate::input::BaseProof;
+
+/// First byte of every `authenticated_data`.
+const VERSION: u8 = 1;
+/// Version 0 of the PSK id: no chain.
+const PSK_VERSION: u8 = 0;
+const PSK_PREFIX: &[u8] = b"dmls1";
+/// At most as many heads are named as a room may have.
+const MAX_RESOLVES: usize = 64;
+/// At most this many short head ids go into a message.
+pub(crate) const MAX_HEAD_IDS: usize = 8;
+
+#[derive(TlsSerialize, TlsDeserialize, TlsSize)]
+struct WireDevice {
+    user: VLBytes,
+    device: VLBytes,
+}
+
+impl WireDevice {
+    fn of(device: &Device) -> Self {
+        Self { user: device.user.as_bytes().into(), device: device.device.as_bytes().into() }
+    }
+
+    fn parse(&self) -> Result<Device, Reason> {
+        Ok(Device::new(text(&self.user)?, text(&self.device)?))
+    }
+}
+
+fn text(bytes: &VLBytes) -> Result<String, Reason> {
+    String::from_utf8(bytes.as_slice().to_vec()).map_err(|_| Reason::Malformed)
+}
+
+#[derive(TlsSerialize, TlsDeserialize, TlsSize)]
+struct WireEpochRef {
+    id: [u8; 32],
+    height: u32,
+    creator: WireDevice,
+    event_id: VLBytes,
+}
+
+impl WireEpochRef {
+    fn of(epoch: &EpochRef) -> Self {
+        Self {
+            id: epoch.id.0,
+            height: epoch.height.0,
+            creator: WireDevice::of(&epoch.creator),
+            event_id: epoch.locator.0.as_bytes().into(),
+        }
+    }
+
+    fn parse(&self) -> Result<EpochRef, Reason> {
+        Ok(EpochRef {
+            id: EpochId(self.id),
+            height: Height(self.height),
+            creator: self.creator.parse()?,
+            locator: Locator(text(&self.event_id)?),
+        })
+    }
+}
+
+/// Whether a justified change adds or removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    Add,
+    Remove,
+}
+
+/// The event that justifies an add or a remove; empty when a device list does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Justification {
+    pub(crate) change: Change,
+    pub(crate) device: Device,
+    pub(crate) event: Locator,
+}
+
+#[derive(TlsSerialize, TlsDeserialize, TlsSize)]
+struct WireJustification {
+    change: u8,
+    device: WireDevice,
+    event: VLBytes,
+}
+
+/// M for one kept member that is not in every merged head, sealed to its leaf key (SPEC §3.7).
+#[derive(Debug, Clone, PartialEq, Eq, TlsSerialize, TlsDeserialize, TlsSize)]
+pub(crate) struct Grant {
+    pub(crate) leaf: u32,
+    pub(crate) enc: VLBytes,
+    pub(crate) sealed: VLBytes,
+}
+
+/// A commit's `authenticated_data`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CommitData {
+    pub(crate) base: EpochRef,
+    pub(crate) resolves: Vec<EpochRef>,
+    pub(crate) membership: [u8; 32],
+    pub(crate) policy: [u8; 32],
+    pub(crate) changes: Vec<Justification>,
+    pub(crate) grants: Vec<Grant>,
+}
+
+#[derive(TlsSerialize, TlsDeserialize, TlsSize)]
+struct WireCommitData {
+    base: WireEpochRef,
+    resolves: Vec<WireEpochRef>,
+    membership: [u8; 32],
+    policy: [u8; 32],
+    changes: Vec<WireJustification>,
+    grants: Vec<Grant>,
+}
+
+impl CommitData {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let wire = WireCommitData {
+            base: WireEpochRef::of(&self.base),
+            resolves: self.resolves.iter().map(WireEpochRef::of).collect(),
+            membership: self.membership,
+            policy: self.policy,
+            changes: self.changes.iter().map(wire_change).collect(),
+            grants: self.grants.clone(),
+        };
+        encode(&wire)
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Reason> {
+        let wire: WireCommitData = decode(bytes)?;
+        let resolves = wire.resolves.iter().map(WireEpochRef::parse).collect::<Result<Vec<_>, _>>()?;
+        let data = Self {
+            base: wire.base.parse()?,
+            resolves,
+            membership: wire.membership,
+            policy: wire.policy,
+            changes: wire.changes.iter().map(parse_change).collect::<Result<_, _>>()?,
+            grants: wire.grants,
+        };
+        data.check_resolves().map(|()| data)
+    }
+
+    /// Sorted by id, no repetition, base excluded.
+    fn check_resolves(&self) -> Result<(), Reason> {
+        let sorted = self.resolves.windows(2).all(|pair| pair[0].id < pair[1].id);
+        let apart = self.resolves.iter().all(|head| head.id != self.base.id);
+        if sorted && apart && self.resolves.len() <= MAX_RESOLVES { Ok(()) } else { Err(Reason::BadResolves) }
+    }
+}
+
+fn wire_change(change: &Justification) -> WireJustification {
+    WireJustification {
+        change: match change.change {
+            Change::Add => 1,
+            Change::Remove => 2,
+        },
+        device: WireDevice::of(&change.device),
+        event: change.event.0.as_bytes().into(),
+    }
+}
+
+fn parse_change(wire: &WireJustification) -> Result<Justification, Reason> {
+    let change = match wire.change {
+        1 => Change::Add,
+        2 => Change::Remove,
+        _ => return Err(Reason::Malformed),
+    };
+    Ok(Justification { change, device: wire.device.parse()?, event: Locator(text(&wire.event)?) })
+}
+
+/// The epoch a device left and how many messages it sent there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, TlsSerialize, TlsDeserialize, TlsSize)]
+pub(crate) struct Left {
+    pub(crate) epoch: [u8; 32],
+    pub(crate) sent: u32,
+}
+
+/// A message's `authenticated_data`.
+#[derive(Debug, Clone, PartialEq, Eq, TlsSerialize, TlsDeserialize, TlsSize)]
+pub(crate) struct MessageData {
+    epoch: [u8; 32],
+    sequence: u32,
+    heads: u16,
+    head_ids: Vec<[u8; 8]>,
+    pub(crate) left: Option<Left>,
+}
+
+impl MessageData {
+    /// `heads` are all heads that the sender knows; the first ones are named.
+    pub(crate) fn new(epoch: EpochId, sequence: Sequence, heads: &[EpochId], left: Option<Left>) -> Self {
+        Self {
+            epoch: epoch.0,
+            sequence: sequence.0,
+            heads: u16::try_from(heads.len()).unwrap_or(u16::MAX),
+            head_ids: heads.iter().take(MAX_HEAD_IDS).map(EpochId::short).collect(),
+            left,
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Reason> {
+        let data: Self = decode(bytes)?;
+        if data.head_ids.len() > MAX_HEAD_IDS { Err(Reason::Malformed) } else { Ok(data) }
+    }
+
+    pub(crate) fn epoch(&self) -> EpochId {
+        EpochId(self.epoch)
+    }
+
+    pub(crate) fn sequence(&self) -> Sequence {
+        Sequence(self.sequence)
+    }
+
+    pub(crate) fn head_ids(&self) -> &[[u8; 8]] {
+        &self.head_ids
+    }
+}
+
+fn encode<T: tls_codec::Serialize>(value: &T) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    // Plain structs of bounded size into memory cannot fail.
+    let _ = value.tls_serialize(&mut out);
+    out
+}
+
+fn decode<T: tls_codec::Deserialize + tls_codec::Size>(bytes: &[u8]) -> Result<T, Reason> {
+    let (&version, body) = bytes.split_first().ok_or(Reason::Malformed)?;
+    if version != VERSION {
+        return Err(Reason::UnknownVersion);
+    }
+    T::tls_deserialize_exact(body).map_err(|_| Reason::Malformed)
+}
+
+/// `"dmls1" || version || EpochId_base || leaf || r` (SPEC §4.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PskId {
+    pub(crate) base: EpochId,
+    pub(crate) leaf: LeafIndex,
+    pub(crate) r: [u8; 32],
+}
+
+impl PskId {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = PSK_PREFIX.to_vec();
+        out.push(PSK_VERSION);
+        out.extend(self.base.as_bytes());
+        out.extend(self.leaf.0.to_be_bytes());
+        out.extend(self.r);
+        out
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Reason> {
+        let rest = bytes.strip_prefix(PSK_PREFIX).ok_or(Reason::BadPsk)?;
+        let (&version, rest) = rest.split_first().ok_or(Reason::BadPsk)?;
+        if version != PSK_VERSION {
+            return Err(Reason::UnknownVersion);
+        }
+        let rest: &[u8; 68] = rest.try_into().map_err(|_| Reason::BadPsk)?;
+        let (mut base, mut leaf, mut r) = ([0; 32], [0; 4], [0; 32]);
+        base.copy_from_slice(&rest[..32]);
+        leaf.copy_from_slice(&rest[32..36]);
+        r.copy_from_slice(&rest[36..]);
+        Ok(Self { base: EpochId(base), leaf: LeafIndex(u32::from_be_bytes(leaf)), r })
+    }
+}
+
+/// `EpochId = H("DMLS 1.0 epoch" || group_id<V> || confirmed_transcript_hash<V> || confirmation_tag<V>)` (SPEC §2.1).
+pub(crate) fn epoch_id(group: &[u8], proof: &BaseProof) -> EpochId {
+    let mut out = b"DMLS 1.0 epoch".to_vec();
+    for part in [group, &proof.confirmed_transcript_hash, &proof.confirmation_tag] {
+        push_vector(&mut out, part);
+    }
+    EpochId(Sha256::digest(&out).into())
+}
+
+/// Digest of a set of devices, as signed in `membership`.
+pub(crate) fn membership_digest<'a>(devices: impl Iterator<Item = (&'a Device, &'a [u8; 32])>) -> [u8; 32] {
+    let mut out = b"DMLS 1.0 membership".to_vec();
+    for (device, key) in devices {
+        push_vector(&mut out, device.user.as_bytes());
+        push_vector(&mut out, device.device.as_bytes());
+        out.extend(key);
+    }
+    Sha256::digest(&out).into()
+}
