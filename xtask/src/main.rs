@@ -1,1 +1,166 @@
-fn main() {}
+//! `cargo xtask`: tasks of this repository.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use xtask::homeserver::detached::{Detached, Up, run_switch};
+use xtask::homeserver::{
+    Error, InstanceName, Lifetime, LinkState, Options, RateLimits, ServerCount, ServerNumber, Status,
+};
+
+/// Tasks of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Real, federated Matrix homeservers on this machine, whose links can be cut.
+    Homeserver(Homeserver),
+    /// The process that runs an instance of homeservers; started by `homeserver up`.
+    #[command(hide = true)]
+    Switch {
+        dir: PathBuf,
+        count: ServerCount,
+        lifetime_seconds: u64,
+        #[arg(long)]
+        default_rate_limits: bool,
+    },
+}
+
+#[derive(clap::Args)]
+struct Homeserver {
+    /// The instance: several can be up side by side.
+    #[arg(long, default_value = "default", global = true)]
+    instance: InstanceName,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Make N servers be up: hs1.test, hs2.test, ... (the first time installs Synapse).
+    Up {
+        /// How many servers, 1 to 9.
+        #[arg(value_name = "N")]
+        count: ServerCount,
+        /// Keep Synapse's own rate limits, which tests soon meet.
+        #[arg(long)]
+        default_rate_limits: bool,
+        /// After how many minutes all ends by itself.
+        #[arg(long, value_name = "MINUTES", default_value_t = 120)]
+        lifetime: u64,
+    },
+    /// Register a user; one who exists with this password is as good.
+    User { server: ServerNumber, name: String, password: String },
+    /// Cut the link of two servers: connections are ended and refused.
+    Cut { a: ServerNumber, b: ServerNumber },
+    /// Drop what two servers send each other: connections hang.
+    Drop { a: ServerNumber, b: ServerNumber },
+    /// Let two servers reach each other again, and wait until they do.
+    Heal { a: ServerNumber, b: ServerNumber },
+    /// Stop a server.
+    Stop { server: ServerNumber },
+    /// Start a stopped server, on the same ports.
+    Start { server: ServerNumber },
+    /// Show all servers and links.
+    Status {
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// End all servers and remove their files.
+    Down,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Homeserver(homeserver) => run(homeserver),
+        Task::Switch { dir, count, lifetime_seconds, default_rate_limits } => {
+            switch(&dir, count, options(default_rate_limits, Duration::from_secs(lifetime_seconds)))
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _unseen = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn options(default_rate_limits: bool, lifetime: Duration) -> Options {
+    let rate_limits = if default_rate_limits { RateLimits::Default } else { RateLimits::Raised };
+    Options { rate_limits, lifetime: Lifetime(lifetime) }
+}
+
+fn switch(dir: &std::path::Path, count: ServerCount, options: Options) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| Error::System { what: "starting".to_owned(), source })?;
+    runtime.block_on(run_switch(dir, count, options))
+}
+
+fn run(homeserver: Homeserver) -> Result<(), Error> {
+    let servers = Detached::new(homeserver.instance);
+    match homeserver.action {
+        Action::Up { count, default_rate_limits, lifetime } => {
+            up(&servers, count, options(default_rate_limits, Duration::from_secs(lifetime.saturating_mul(60))))
+        }
+        Action::User { server, name, password } => say(servers.user(server, &name, &password)?),
+        Action::Cut { a, b } => servers.set_link(a, b, LinkState::Cut),
+        Action::Drop { a, b } => servers.set_link(a, b, LinkState::Dropped),
+        Action::Heal { a, b } => servers.set_link(a, b, LinkState::Up),
+        Action::Stop { server } => servers.stop(server),
+        Action::Start { server } => servers.start(server),
+        Action::Status { json } => show(&servers.status()?, json),
+        Action::Down => servers.down(),
+    }
+}
+
+fn up(servers: &Detached, count: ServerCount, options: Options) -> Result<(), Error> {
+    let program = std::env::current_exe();
+    let program = program.map_err(|source| Error::System { what: "finding this program".to_owned(), source })?;
+    match servers.up(&program, count, options)? {
+        Up::Already => say("already up")?,
+        Up::Started(started) => {
+            let names: Vec<String> = started.iter().map(ToString::to_string).collect();
+            say(format!("started {}", names.join(", ")))?;
+        }
+    }
+    show(&servers.status()?, false)
+}
+
+fn show(status: &Status, json: bool) -> Result<(), Error> {
+    if json {
+        let text = serde_json::to_string(status);
+        return say(text.map_err(|error| Error::SwitchLost(error.to_string()))?);
+    }
+    if status.servers.is_empty() {
+        return say("not up");
+    }
+    for server in &status.servers {
+        let running = if server.running { "running" } else { "stopped" };
+        say(format!("{}  {running}  {}", server.name, server.url))?;
+    }
+    for link in &status.links {
+        let state = match link.state {
+            LinkState::Up => "up",
+            LinkState::Cut => "cut",
+            LinkState::Dropped => "dropped",
+        };
+        say(format!("{} - {}  {state}", link.a, link.b))?;
+    }
+    Ok(())
+}
+
+fn say(line: impl Display) -> Result<(), Error> {
+    let written = writeln!(std::io::stdout(), "{line}");
+    written.map_err(|source| Error::System { what: "writing to standard output".to_owned(), source })
+}

@@ -1,0 +1,3 @@
+//! Tasks of this repository, as a library for the command, the end-to-end tests and the demo.
+
+pub mod homeserver;
