@@ -63,6 +63,9 @@ impl StoreFile {
         self.conn.pragma_update(None, "mmap_size", 0)?;
         self.conn.pragma_update(None, "secure_delete", true)?;
         self.conn.pragma_update(None, "synchronous", "FULL")?;
+        // On macOS a plain fsync does not reach the disk.
+        self.conn.pragma_update(None, "fullfsync", true)?;
+        self.conn.pragma_update(None, "checkpoint_fullfsync", true)?;
         Ok(())
     }
 

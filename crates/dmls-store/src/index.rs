@@ -77,11 +77,10 @@ impl Index {
         self.tables.get(table)?.get(key).copied()
     }
 
-    /// Puts a name in; the slot that it had before, if any.
-    pub(crate) fn insert(&mut self, table: &str, key: Vec<u8>, slot: Slot) -> Option<Slot> {
+    pub(crate) fn insert(&mut self, table: &str, key: Vec<u8>, slot: Slot) {
         match self.tables.get_mut(table) {
-            Some(keys) => keys.insert(key, slot),
-            None => self.tables.entry(table.to_owned()).or_default().insert(key, slot),
+            Some(keys) => _ = keys.insert(key, slot),
+            None => _ = self.tables.entry(table.to_owned()).or_default().insert(key, slot),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a thief finds in the files (S9).
 
+use std::collections::HashSet;
+
 use dmls::journal::{Journal, Write};
 
 use crate::world::{Profile, T, contains, put, raw};
@@ -81,4 +83,36 @@ fn what_a_crash_left_in_the_log_goes_at_the_next_open() {
     assert_eq!(log(), 0);
     store.verify().unwrap();
     assert_eq!(crate::world::read(&store, T, b"deleted, and as short as a key").unwrap(), [1; 3000]);
+}
+
+/// A step of Knuth's linear congruential generator: sizes and keys that are the same in every run.
+fn draw(random: &mut u64, below: u64) -> usize {
+    *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    usize::try_from((*random >> 33) % below).unwrap()
+}
+
+fn random_write(random: &mut u64) -> Write {
+    let key = draw(random, 80).to_be_bytes();
+    let size = [10, 60, 300, 1500, 6000][draw(random, 5)] + draw(random, 50);
+    if draw(random, 3) == 0 { Write::delete(T, key) } else { Write::put(T, key, vec![1; size]) }
+}
+
+/// Pages split, merge and are used again; no copy of a record may stay in a corner of one.
+#[test]
+fn churn_leaves_nothing_behind() {
+    let profile = Profile::new();
+    let (mut ever, mut random) = (HashSet::new(), 1);
+    for round in 0..60 {
+        let mut store = profile.open();
+        let writes: Vec<_> = (0..12).map(|_| random_write(&mut random)).collect();
+        store.commit(&writes).unwrap();
+        drop(store);
+        let live: HashSet<_> = sealed(&profile).into_iter().collect();
+        let bytes = profile.bytes();
+        let windows: HashSet<&[u8]> = bytes.windows(32).collect();
+        let is_there = |piece: &&Vec<u8>| windows.contains(piece.as_slice());
+        assert!(live.iter().filter(is_there).count() > live.len() * 9 / 10, "the search works");
+        assert_eq!(ever.difference(&live).filter(is_there).count(), 0, "round {round}");
+        ever.extend(live);
+    }
 }

@@ -168,7 +168,9 @@ fn a_flipped_bit_in_the_header_is_not_taken_for_a_wrong_key() {
 fn a_newer_file_is_told_from_a_damaged_one() {
     let profile = filled();
     profile.sql().pragma_update(None, "user_version", 9).unwrap();
+    let before = fs::read(profile.file()).unwrap();
     let error = profile.try_open(&raw()).unwrap_err();
+    assert_eq!(fs::read(profile.file()).unwrap(), before);
     assert!(matches!(error, StoreError::NewerVersion { found: 9, supported: 1 }), "{error}");
     assert_eq!(error.to_string(), "the store has format version 9; this program reads up to version 1");
     profile.sql().pragma_update(None, "user_version", 1).unwrap();
