@@ -1,6 +1,18 @@
 //! The Matrix binding of dmls, without IO: sync in, requests out.
+//!
+//! [`Machine`] is the whole of it. It keeps the verbs of matrix-sdk-crypto's `OlmMachine` and stands beside it: the
+//! host gives Olm, cross-signing and HTTP, and hands in what they show as plain facts.
 
+pub mod error;
 pub mod facts;
+mod id;
+mod machine;
+pub mod request;
+pub mod sync;
+pub mod view;
+
+pub use id::{MessageId, RequestId, RoomId};
+pub use machine::{CredentialRequest, Machine, Parameters, Source};
 
 /// Namespace of all event types, algorithms and key algorithms of this protocol version (PROTOCOL §6).
 pub const NAMESPACE: &str = "org.dmls.v1";
