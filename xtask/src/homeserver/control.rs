@@ -33,12 +33,29 @@ struct Address {
 pub(super) enum Request {
     Ensure,
     Status,
-    Cut { a: ServerNumber, b: ServerNumber },
-    Drop { a: ServerNumber, b: ServerNumber },
-    Heal { a: ServerNumber, b: ServerNumber },
-    Stop { server: ServerNumber },
-    Start { server: ServerNumber },
-    User { server: ServerNumber, name: String, password: Secret },
+    Cut {
+        a: ServerNumber,
+        b: ServerNumber,
+    },
+    Drop {
+        a: ServerNumber,
+        b: ServerNumber,
+    },
+    Heal {
+        a: ServerNumber,
+        b: ServerNumber,
+    },
+    Stop {
+        server: ServerNumber,
+    },
+    Start {
+        server: ServerNumber,
+    },
+    User {
+        server: ServerNumber,
+        name: String,
+        password: Secret,
+    },
     Down,
 }
 
@@ -68,12 +85,24 @@ pub(super) enum Notice {
 }
 
 /// Opens the instance to control; served for ever in the background.
-pub(super) async fn serve(supervisor: &Arc<Supervisor>, notices: mpsc::UnboundedSender<Notice>) -> Result<(), Error> {
+pub(super) async fn serve(
+    supervisor: &Arc<Supervisor>,
+    notices: mpsc::UnboundedSender<Notice>,
+) -> Result<(), Error> {
     let listener = listen(None).await?;
-    let address = Address { port: port_of(&listener)?, token: Secret::random()? };
-    let text = serde_json::to_vec(&address).map_err(|error| Error::SwitchLost(error.to_string()))?;
+    let address = Address {
+        port: port_of(&listener)?,
+        token: Secret::random()?,
+    };
+    let text =
+        serde_json::to_vec(&address).map_err(|error| Error::SwitchLost(error.to_string()))?;
     paths::write_whole(&supervisor.layout.control(), &text)?;
-    tokio::spawn(accept(listener, Arc::clone(supervisor), address.token, notices));
+    tokio::spawn(accept(
+        listener,
+        Arc::clone(supervisor),
+        address.token,
+        notices,
+    ));
     Ok(())
 }
 
@@ -89,7 +118,12 @@ async fn accept(
             continue;
         };
         // A command that goes away early does not get its answer.
-        tokio::spawn(answer(stream, Arc::clone(&supervisor), token.clone(), notices.clone()));
+        tokio::spawn(answer(
+            stream,
+            Arc::clone(&supervisor),
+            token.clone(),
+            notices.clone(),
+        ));
     }
 }
 
@@ -101,7 +135,9 @@ async fn answer(
 ) -> std::io::Result<()> {
     let mut line = String::new();
     let (reading, mut writing) = stream.split();
-    tokio::io::BufReader::new(reading.take(LONGEST_REQUEST)).read_line(&mut line).await?;
+    tokio::io::BufReader::new(reading.take(LONGEST_REQUEST))
+        .read_line(&mut line)
+        .await?;
     let envelope: Envelope = serde_json::from_str(&line)?;
     if envelope.token != token {
         return Err(std::io::ErrorKind::PermissionDenied.into());
@@ -124,15 +160,32 @@ async fn answer(
 }
 
 fn failed(error: &Error) -> Reply {
-    Reply::Failed { code: error.code().to_owned(), message: error.to_string() }
+    Reply::Failed {
+        code: error.code().to_owned(),
+        message: error.to_string(),
+    }
 }
 
 async fn handle(supervisor: &Arc<Supervisor>, request: Request) -> Result<Reply, Error> {
     match request {
-        Request::Ensure => return Ok(Reply::Started { servers: supervisor.ensure().await? }),
-        Request::Status => return Ok(Reply::Status { status: supervisor.status().await }),
-        Request::User { server, name, password } => {
-            return Ok(Reply::User { id: supervisor.user(server, &name, &password).await? });
+        Request::Ensure => {
+            return Ok(Reply::Started {
+                servers: supervisor.ensure().await?,
+            });
+        }
+        Request::Status => {
+            return Ok(Reply::Status {
+                status: supervisor.status().await,
+            });
+        }
+        Request::User {
+            server,
+            name,
+            password,
+        } => {
+            return Ok(Reply::User {
+                id: supervisor.user(server, &name, &password).await?,
+            });
         }
         Request::Cut { a, b } => supervisor.sever(a, b, LinkState::Cut)?,
         Request::Drop { a, b } => supervisor.sever(a, b, LinkState::Dropped)?,
@@ -153,8 +206,12 @@ pub(super) fn request(layout: &Layout, request: Request) -> Result<Reply, Error>
     let text = std::fs::read(layout.control()).map_err(|_| not_up())?;
     let address: Address = serde_json::from_slice(&text).map_err(|_| not_up())?;
     let stream = TcpStream::connect(loopback(address.port)).map_err(|_| not_up())?;
-    let envelope = Envelope { token: address.token, request };
-    let reply = exchange(stream, &envelope).map_err(|error| Error::SwitchLost(error.to_string()))?;
+    let envelope = Envelope {
+        token: address.token,
+        request,
+    };
+    let reply =
+        exchange(stream, &envelope).map_err(|error| Error::SwitchLost(error.to_string()))?;
     match reply {
         Reply::Failed { code, message } => Err(Error::Switch { code, message }),
         reply => Ok(reply),

@@ -47,6 +47,9 @@ pub enum Error {
     /// The server is stopped, so the request cannot be made.
     #[error("{0} is stopped")]
     Stopped(ServerNumber),
+    /// A user of this name has another password.
+    #[error("user {0} exists with another password")]
+    UserExists(String),
 
     // Missing.
     /// Python or its `venv` module is absent or too old.
@@ -141,6 +144,7 @@ impl Error {
             Self::NotUp(_) => "not_up",
             Self::Mismatch { .. } => "mismatch",
             Self::Stopped(_) => "stopped",
+            Self::UserExists(_) => "user_exists",
             Self::Python(_) => "python",
             Self::Install(_) => "install",
             Self::Exited { .. } => "exited",

@@ -44,10 +44,16 @@ impl Homeservers {
         let held = lock(&layout)?;
         paths::remove_dir(&layout.dir())?;
         let record = Record::new(count, options.rate_limits)?;
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build();
         let runtime = runtime.map_err(Error::system("making the switch's thread"))?;
         let supervisor = run_on(&runtime, Supervisor::open(layout, held, record, python))?;
-        let homeservers = Self { runtime: Some(runtime), supervisor: Arc::new(supervisor) };
+        let homeservers = Self {
+            runtime: Some(runtime),
+            supervisor: Arc::new(supervisor),
+        };
         homeservers.run(move |supervisor| guard(supervisor, options.lifetime))?;
         homeservers.run(|supervisor| async move { supervisor.ensure().await })?;
         Ok(homeservers)
@@ -70,7 +76,7 @@ impl Homeservers {
     /// Registers a user; one who exists with the same password is as good.
     ///
     /// # Errors
-    /// [`Error::Stopped`]; [`Error::Refused`] if the name is taken with another password or not allowed.
+    /// [`Error::Stopped`], [`Error::UserExists`]; [`Error::Refused`] if the name is not allowed.
     pub fn user(&self, server: ServerNumber, name: &str, password: &str) -> Result<UserId, Error> {
         let (name, password) = (name.to_owned(), Secret::new(password));
         self.run(move |supervisor| async move { supervisor.user(server, &name, &password).await })
@@ -148,7 +154,10 @@ impl Homeservers {
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let runtime = self.runtime.as_ref().ok_or_else(|| Error::NotUp(self.supervisor.layout.instance.clone()))?;
+        let runtime = self
+            .runtime
+            .as_ref()
+            .ok_or_else(|| Error::NotUp(self.supervisor.layout.instance.clone()))?;
         run_on(runtime, work(Arc::clone(&self.supervisor)))
     }
 }
@@ -159,10 +168,18 @@ impl Drop for Homeservers {
         if self.runtime.is_none() {
             return;
         }
-        let files = if std::thread::panicking() { Files::Keep } else { Files::Remove };
+        let files = if std::thread::panicking() {
+            Files::Keep
+        } else {
+            Files::Remove
+        };
         let ended = self.end(files);
         if files == Files::Keep {
-            let _unseen = writeln!(std::io::stderr(), "the homeservers' logs are kept in {}", self.dir().display());
+            let _unseen = writeln!(
+                std::io::stderr(),
+                "the homeservers' logs are kept in {}",
+                self.dir().display()
+            );
         }
         if let Err(error) = ended {
             let _unseen = writeln!(std::io::stderr(), "ending the homeservers: {error}");
@@ -172,7 +189,9 @@ impl Drop for Homeservers {
 
 impl fmt::Debug for Homeservers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Homeservers").field(&self.supervisor.layout.instance).finish()
+        f.debug_tuple("Homeservers")
+            .field(&self.supervisor.layout.instance)
+            .finish()
     }
 }
 
@@ -191,5 +210,7 @@ fn run_on<T: Send + 'static>(
 ) -> Result<T, Error> {
     let (sender, receiver) = std::sync::mpsc::sync_channel(1);
     runtime.spawn(async move { sender.send(work.await) });
-    receiver.recv().unwrap_or_else(|_| Err(Error::SwitchLost("its thread has ended".to_owned())))
+    receiver
+        .recv()
+        .unwrap_or_else(|_| Err(Error::SwitchLost("its thread has ended".to_owned())))
 }

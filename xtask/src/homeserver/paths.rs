@@ -26,7 +26,10 @@ pub(super) struct Layout {
 impl Layout {
     /// Names the files of `instance` in the target directory.
     pub(super) fn new(instance: InstanceName) -> Self {
-        Self { instance, root: target_dir().join("homeservers") }
+        Self {
+            instance,
+            root: target_dir().join("homeservers"),
+        }
     }
 
     pub(super) fn dir(&self) -> PathBuf {
@@ -59,7 +62,9 @@ impl Layout {
     }
 
     pub(super) fn server(&self, server: ServerNumber) -> ServerFiles {
-        ServerFiles { dir: self.dir().join(server.short()) }
+        ServerFiles {
+            dir: self.dir().join(server.short()),
+        }
     }
 
     /// Makes the instance's directory, closed to other users: it holds the administrators' secrets.
@@ -122,7 +127,11 @@ impl ServerFiles {
 
 fn create_private(dir: &Path) -> Result<(), Error> {
     let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(dir).map_err(Error::file(dir))
+    builder
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(Error::file(dir))
 }
 
 /// Writes a file whole.
@@ -140,7 +149,9 @@ pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), Error> {
 /// Removes a directory and all in it, if it is there.
 pub(super) fn remove_dir(dir: &Path) -> Result<(), Error> {
     match std::fs::remove_dir_all(dir) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::file(dir)(source)),
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::file(dir)(source))
+        }
         _ => Ok(()),
     }
 }
