@@ -1,0 +1,53 @@
+//! CBOR for stored values, written without leaving copies of them behind.
+
+use std::io;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_bytes::ByteBuf;
+use zeroize::Zeroizing;
+
+use super::storage::StorageError;
+
+/// A value in CBOR (RFC 8949).
+pub(super) fn encode(value: &(impl Serialize + ?Sized)) -> Result<Zeroizing<Vec<u8>>, StorageError> {
+    let mut out = Wiped::default();
+    ciborium::into_writer(value, &mut out).map_err(|_| StorageError::Encode)?;
+    Ok(out.0)
+}
+
+/// A public value in CBOR, as one byte string of a list.
+pub(super) fn bytes(value: &impl Serialize) -> Result<ByteBuf, StorageError> {
+    encode(value).map(|value| ByteBuf::from(value.to_vec()))
+}
+
+/// The value that `bytes` encode.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StorageError> {
+    ciborium::from_reader(bytes).map_err(|_| StorageError::Decode)
+}
+
+/// Grows into fresh memory and wipes the old: a plain `Vec` would leave parts of secrets in freed memory.
+#[derive(Default)]
+struct Wiped(Zeroizing<Vec<u8>>);
+
+impl Wiped {
+    fn reserve(&mut self, more: usize) {
+        if self.0.capacity() - self.0.len() < more {
+            let mut larger = Vec::with_capacity((self.0.len() + more).next_power_of_two().max(256));
+            larger.extend_from_slice(&self.0);
+            self.0 = Zeroizing::new(larger);
+        }
+    }
+}
+
+impl io::Write for Wiped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.reserve(bytes.len());
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! What the MLS library stands on: cryptography, the caller's randomness and one epoch's values.
+//!
+//! A [`Provider`] works on a private copy of a [`View`]. What OpenMLS writes or deletes shows only in
+//! [`Provider::into_view`]; the view it was made over stays as it is, so a retained parent survives its children.
+
+mod crypto;
+mod encoding;
+mod psk;
+mod random;
+mod seal;
+mod sign;
+mod storage;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use openmls_traits::OpenMlsProvider;
+
+use crate::entropy::Entropy;
+use crate::secret::Secret;
+use crypto::Crypto;
+use random::Random;
+use storage::Storage;
+
+pub(crate) use seal::{hpke_open, hpke_psk_open, hpke_psk_seal, hpke_seal};
+pub(crate) use sign::{Signer, strict_verify};
+pub(crate) use view::View;
+
+/// OpenMLS's provider over a private copy of a view.
+pub(crate) struct Provider<'a> {
+    crypto: Crypto,
+    random: Random<'a>,
+    storage: Storage,
+}
+
+impl<'a> Provider<'a> {
+    /// A provider that starts from what `view` holds and draws on `entropy`.
+    pub(crate) fn over(view: &View, entropy: &'a mut dyn Entropy) -> Self {
+        let random = Random::new(entropy);
+        Self { crypto: Crypto::new(random.seed()), random, storage: Storage::over(view.clone()) }
+    }
+
+    /// Answers every external PSK id of ours (it starts with `dmls1`) with `secret`; no view ever holds a PSK.
+    pub(crate) fn with_psk(mut self, secret: Secret) -> Self {
+        self.storage.answer_psk(psk::PskSource::Ours(secret));
+        self
+    }
+
+    /// Answers external PSK ids from a list, for vectors whose ids are not ours.
+    #[cfg(test)]
+    pub(crate) fn with_external_psks(mut self, psks: Vec<(Vec<u8>, zeroize::Zeroizing<Vec<u8>>)>) -> Self {
+        self.storage.answer_psk(psk::PskSource::Listed(psks));
+        self
+    }
+
+    /// What the storage holds now.
+    pub(crate) fn into_view(self) -> View {
+        self.storage.into_view()
+    }
+
+    /// Whether the caller's source failed when it was needed: whatever was made must be thrown away.
+    pub(crate) fn entropy_failed(&self) -> bool {
+        self.random.failed() || self.crypto.failed()
+    }
+}
+
+impl<'a> OpenMlsProvider for Provider<'a> {
+    type CryptoProvider = Crypto;
+    type RandProvider = Random<'a>;
+    type StorageProvider = Storage;
+
+    fn storage(&self) -> &Self::StorageProvider {
+        &self.storage
+    }
+
+    fn crypto(&self) -> &Self::CryptoProvider {
+        &self.crypto
+    }
+
+    fn rand(&self) -> &Self::RandProvider {
+        &self.random
+    }
+}
