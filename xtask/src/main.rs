@@ -9,8 +9,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use xtask::homeserver::detached::{Detached, Up, run_switch};
 use xtask::homeserver::{
-    Error, InstanceName, Lifetime, LinkState, Options, RateLimits, ServerCount, ServerNumber,
-    Status,
+    Error, InstanceName, Lifetime, LinkState, Options, RateLimits, ServerCount, ServerNumber, Status,
 };
 
 /// Tasks of this repository.
@@ -60,11 +59,7 @@ enum Action {
         lifetime: u64,
     },
     /// Register a user; one who exists with this password is as good.
-    User {
-        server: ServerNumber,
-        name: String,
-        password: String,
-    },
+    User { server: ServerNumber, name: String, password: String },
     /// Cut the link of two servers: connections are ended and refused.
     Cut { a: ServerNumber, b: ServerNumber },
     /// Drop what two servers send each other: connections hang.
@@ -88,16 +83,9 @@ enum Action {
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Homeserver(homeserver) => run(homeserver),
-        Task::Switch {
-            dir,
-            count,
-            lifetime_seconds,
-            default_rate_limits,
-        } => switch(
-            &dir,
-            count,
-            options(default_rate_limits, Duration::from_secs(lifetime_seconds)),
-        ),
+        Task::Switch { dir, count, lifetime_seconds, default_rate_limits } => {
+            switch(&dir, count, options(default_rate_limits, Duration::from_secs(lifetime_seconds)))
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -109,48 +97,23 @@ fn main() -> ExitCode {
 }
 
 fn options(default_rate_limits: bool, lifetime: Duration) -> Options {
-    let rate_limits = if default_rate_limits {
-        RateLimits::Default
-    } else {
-        RateLimits::Raised
-    };
-    Options {
-        rate_limits,
-        lifetime: Lifetime(lifetime),
-    }
+    let rate_limits = if default_rate_limits { RateLimits::Default } else { RateLimits::Raised };
+    Options { rate_limits, lifetime: Lifetime(lifetime) }
 }
 
 fn switch(dir: &std::path::Path, count: ServerCount, options: Options) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(|source| Error::System {
-        what: "starting".to_owned(),
-        source,
-    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| Error::System { what: "starting".to_owned(), source })?;
     runtime.block_on(run_switch(dir, count, options))
 }
 
 fn run(homeserver: Homeserver) -> Result<(), Error> {
     let servers = Detached::new(homeserver.instance);
     match homeserver.action {
-        Action::Up {
-            count,
-            default_rate_limits,
-            lifetime,
-        } => up(
-            &servers,
-            count,
-            options(
-                default_rate_limits,
-                Duration::from_secs(lifetime.saturating_mul(60)),
-            ),
-        ),
-        Action::User {
-            server,
-            name,
-            password,
-        } => say(servers.user(server, &name, &password)?),
+        Action::Up { count, default_rate_limits, lifetime } => {
+            up(&servers, count, options(default_rate_limits, Duration::from_secs(lifetime.saturating_mul(60))))
+        }
+        Action::User { server, name, password } => say(servers.user(server, &name, &password)?),
         Action::Cut { a, b } => servers.set_link(a, b, LinkState::Cut),
         Action::Drop { a, b } => servers.set_link(a, b, LinkState::Dropped),
         Action::Heal { a, b } => servers.set_link(a, b, LinkState::Up),
@@ -163,10 +126,7 @@ fn run(homeserver: Homeserver) -> Result<(), Error> {
 
 fn up(servers: &Detached, count: ServerCount, options: Options) -> Result<(), Error> {
     let program = std::env::current_exe();
-    let program = program.map_err(|source| Error::System {
-        what: "finding this program".to_owned(),
-        source,
-    })?;
+    let program = program.map_err(|source| Error::System { what: "finding this program".to_owned(), source })?;
     match servers.up(&program, count, options)? {
         Up::Already => say("already up")?,
         Up::Started(started) => {
@@ -202,8 +162,5 @@ fn show(status: &Status, json: bool) -> Result<(), Error> {
 
 fn say(line: impl Display) -> Result<(), Error> {
     let written = writeln!(std::io::stdout(), "{line}");
-    written.map_err(|source| Error::System {
-        what: "writing to standard output".to_owned(),
-        source,
-    })
+    written.map_err(|source| Error::System { what: "writing to standard output".to_owned(), source })
 }

@@ -35,22 +35,14 @@ pub(super) enum Role {
 /// Makes the HTTP client for [`ClientApi::new`].
 pub(super) fn http_client() -> Result<Client, Error> {
     // A connection that is kept for later would not outlive a stop of the server.
-    let builder = Client::builder()
-        .no_proxy()
-        .pool_max_idle_per_host(0)
-        .timeout(LONGEST_REQUEST);
-    builder
-        .build()
-        .map_err(|error| Error::Keys(error.to_string()))
+    let builder = Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(LONGEST_REQUEST);
+    let made = builder.build().map_err(std::io::Error::other);
+    made.map_err(Error::system("making an HTTP client"))
 }
 
 impl ClientApi {
     pub(super) fn new(http: Client, server: ServerNumber, port: u16) -> Self {
-        Self {
-            http,
-            server,
-            url: format!("http://127.0.0.1:{port}"),
-        }
+        Self { http, server, url: format!("http://127.0.0.1:{port}") }
     }
 
     /// Gives the base URL, without a slash at the end.
@@ -60,9 +52,7 @@ impl ClientApi {
 
     /// Finds out that the server serves clients.
     pub(super) async fn versions(&self) -> Result<(), Error> {
-        self.call(Method::GET, "/_matrix/client/versions", None, None)
-            .await
-            .map(drop)
+        self.call(Method::GET, "/_matrix/client/versions", None, None).await.map(drop)
     }
 
     /// Registers an account with the shared secret (Synapse's Admin API, `/_synapse/admin/v1/register`).
@@ -79,11 +69,7 @@ impl ClientApi {
         let path = "/_synapse/admin/v1/register";
         let nonce = self.call(Method::GET, path, None, None).await?;
         let nonce = self.text(&nonce, "nonce")?;
-        let role_word = if role == Role::Admin {
-            "admin"
-        } else {
-            "notadmin"
-        };
+        let role_word = if role == Role::Admin { "admin" } else { "notadmin" };
         let signed = [nonce.as_str(), name, password.expose(), role_word].join("\0");
         let body = json!({
             "nonce": nonce, "username": name, "password": password.expose(), "admin": role == Role::Admin,
@@ -94,18 +80,12 @@ impl ClientApi {
     }
 
     /// Logs in and gives the user's id and an access token.
-    pub(super) async fn log_in(
-        &self,
-        name: &str,
-        password: &Secret,
-    ) -> Result<(UserId, Secret), Error> {
+    pub(super) async fn log_in(&self, name: &str, password: &Secret) -> Result<(UserId, Secret), Error> {
         let body = json!({
             "type": "m.login.password", "identifier": { "type": "m.id.user", "user": name },
             "password": password.expose(), "device_id": "HOMESERVER", "initial_device_display_name": "cargo xtask homeserver",
         });
-        let answer = self
-            .call(Method::POST, "/_matrix/client/v3/login", None, Some(body))
-            .await?;
+        let answer = self.call(Method::POST, "/_matrix/client/v3/login", None, Some(body)).await?;
         let token = Secret::new(&self.text(&answer, "access_token")?);
         Ok((UserId::from_server(&self.text(&answer, "user_id")?), token))
     }
@@ -113,37 +93,22 @@ impl ClientApi {
     /// Ends the session of an access token.
     pub(super) async fn log_out(&self, token: &Secret) -> Result<(), Error> {
         let path = "/_matrix/client/v3/logout";
-        self.call(Method::POST, path, Some(token), Some(json!({})))
-            .await
-            .map(drop)
+        self.call(Method::POST, path, Some(token), Some(json!({}))).await.map(drop)
     }
 
     /// Makes this server try `remote` again now, and `remote`'s queue be sent.
     ///
     /// A server that knows nothing of `remote`, or has no trouble with it, refuses; that is as good.
-    pub(super) async fn reset_connection(
-        &self,
-        token: &Secret,
-        remote: ServerNumber,
-    ) -> Result<(), Error> {
+    pub(super) async fn reset_connection(&self, token: &Secret, remote: ServerNumber) -> Result<(), Error> {
         let path = format!("/_synapse/admin/v1/federation/destinations/{remote}/reset_connection");
-        match self
-            .call(Method::POST, &path, Some(token), Some(json!({})))
-            .await
-        {
-            Err(Error::Refused {
-                status: 400 | 404, ..
-            }) => Ok(()),
+        match self.call(Method::POST, &path, Some(token), Some(json!({}))).await {
+            Err(Error::Refused { status: 400 | 404, .. }) => Ok(()),
             other => other.map(drop),
         }
     }
 
     /// Finds out that this server reaches `remote` and does not hold off from it.
-    pub(super) async fn federates_with(
-        &self,
-        token: &Secret,
-        remote: ServerNumber,
-    ) -> Result<(), Error> {
+    pub(super) async fn federates_with(&self, token: &Secret, remote: ServerNumber) -> Result<(), Error> {
         let profile = format!("/_matrix/client/v3/profile/@{ADMIN}:{remote}");
         self.call(Method::GET, &profile, None, None).await?;
         let path = format!("/_synapse/admin/v1/federation/destinations/{remote}");
@@ -163,11 +128,7 @@ impl ClientApi {
     }
 
     fn refused(&self, status: u16, body: String) -> Error {
-        Error::Refused {
-            server: self.server,
-            status,
-            body,
-        }
+        Error::Refused { server: self.server, status, body }
     }
 
     async fn call(
@@ -184,10 +145,7 @@ impl ClientApi {
         if let Some(body) = body {
             request = request.body(body.to_string());
         }
-        let unreachable = |error: reqwest::Error| Error::Unreachable {
-            server: self.server,
-            detail: error.to_string(),
-        };
+        let unreachable = |error: reqwest::Error| Error::Unreachable { server: self.server, detail: error.to_string() };
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let text = response.text().await.map_err(unreachable)?;
@@ -199,10 +157,7 @@ impl ClientApi {
 }
 
 fn hmac_sha1(secret: &Secret, text: &str) -> String {
-    let key = hmac::Key::new(
-        hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-        secret.expose().as_bytes(),
-    );
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.expose().as_bytes());
     let mut hex = String::new();
     for byte in hmac::sign(&key, text.as_bytes()).as_ref() {
         let _infallible = write!(hex, "{byte:02x}");

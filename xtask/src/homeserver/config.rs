@@ -11,12 +11,7 @@ use super::random::random_bytes;
 use super::record::{RateLimits, Record, ServerPorts};
 
 /// Writes all that `server` needs to start, except its certificate.
-pub(super) fn write(
-    layout: &Layout,
-    record: &Record,
-    server: ServerNumber,
-    ports: ServerPorts,
-) -> Result<(), Error> {
+pub(super) fn write(layout: &Layout, record: &Record, server: ServerNumber, ports: ServerPorts) -> Result<(), Error> {
     let files = layout.server(server);
     write_signing_key(&files)?;
     paths::write(&files.log_config(), logging(&files).to_string().as_bytes())?;
@@ -26,10 +21,7 @@ pub(super) fn write(
     if record.rate_limits == RateLimits::Raised {
         config.extend(raised_rate_limits());
     }
-    paths::write(
-        &files.config(),
-        format!("{:#}", Value::Object(config)).as_bytes(),
-    )
+    paths::write(&files.config(), format!("{:#}", Value::Object(config)).as_bytes())
 }
 
 /// The server keeps its first signing key: the others know it.
@@ -38,10 +30,7 @@ fn write_signing_key(files: &ServerFiles) -> Result<(), Error> {
         return Ok(());
     }
     let seed = STANDARD_NO_PAD.encode(random_bytes::<32>()?);
-    paths::write_whole(
-        &files.signing_key(),
-        format!("ed25519 a_test {seed}\n").as_bytes(),
-    )
+    paths::write_whole(&files.signing_key(), format!("ed25519 a_test {seed}\n").as_bytes())
 }
 
 fn object(value: Value) -> Map<String, Value> {

@@ -33,29 +33,12 @@ struct Address {
 pub(super) enum Request {
     Ensure,
     Status,
-    Cut {
-        a: ServerNumber,
-        b: ServerNumber,
-    },
-    Drop {
-        a: ServerNumber,
-        b: ServerNumber,
-    },
-    Heal {
-        a: ServerNumber,
-        b: ServerNumber,
-    },
-    Stop {
-        server: ServerNumber,
-    },
-    Start {
-        server: ServerNumber,
-    },
-    User {
-        server: ServerNumber,
-        name: String,
-        password: Secret,
-    },
+    Cut { a: ServerNumber, b: ServerNumber },
+    Drop { a: ServerNumber, b: ServerNumber },
+    Heal { a: ServerNumber, b: ServerNumber },
+    Stop { server: ServerNumber },
+    Start { server: ServerNumber },
+    User { server: ServerNumber, name: String, password: Secret },
     Down,
 }
 
@@ -85,24 +68,11 @@ pub(super) enum Notice {
 }
 
 /// Opens the instance to control; served for ever in the background.
-pub(super) async fn serve(
-    supervisor: &Arc<Supervisor>,
-    notices: mpsc::UnboundedSender<Notice>,
-) -> Result<(), Error> {
+pub(super) async fn serve(supervisor: &Arc<Supervisor>, notices: mpsc::UnboundedSender<Notice>) -> Result<(), Error> {
     let listener = listen(None).await?;
-    let address = Address {
-        port: port_of(&listener)?,
-        token: Secret::random()?,
-    };
-    let text =
-        serde_json::to_vec(&address).map_err(|error| Error::SwitchLost(error.to_string()))?;
-    paths::write_whole(&supervisor.layout.control(), &text)?;
-    tokio::spawn(accept(
-        listener,
-        Arc::clone(supervisor),
-        address.token,
-        notices,
-    ));
+    let address = Address { port: port_of(&listener)?, token: Secret::random()? };
+    paths::write_json(&supervisor.layout.control(), &address)?;
+    tokio::spawn(accept(listener, Arc::clone(supervisor), address.token, notices));
     Ok(())
 }
 
@@ -118,12 +88,7 @@ async fn accept(
             continue;
         };
         // A command that goes away early does not get its answer.
-        tokio::spawn(answer(
-            stream,
-            Arc::clone(&supervisor),
-            token.clone(),
-            notices.clone(),
-        ));
+        tokio::spawn(answer(stream, Arc::clone(&supervisor), token.clone(), notices.clone()));
     }
 }
 
@@ -135,9 +100,7 @@ async fn answer(
 ) -> std::io::Result<()> {
     let mut line = String::new();
     let (reading, mut writing) = stream.split();
-    tokio::io::BufReader::new(reading.take(LONGEST_REQUEST))
-        .read_line(&mut line)
-        .await?;
+    tokio::io::BufReader::new(reading.take(LONGEST_REQUEST)).read_line(&mut line).await?;
     let envelope: Envelope = serde_json::from_str(&line)?;
     if envelope.token != token {
         return Err(std::io::ErrorKind::PermissionDenied.into());
@@ -160,38 +123,25 @@ async fn answer(
 }
 
 fn failed(error: &Error) -> Reply {
-    Reply::Failed {
-        code: error.code().to_owned(),
-        message: error.to_string(),
-    }
+    Reply::Failed { code: error.code().to_owned(), message: error.to_string() }
 }
 
 async fn handle(supervisor: &Arc<Supervisor>, request: Request) -> Result<Reply, Error> {
     match request {
         Request::Ensure => {
-            return Ok(Reply::Started {
-                servers: supervisor.ensure().await?,
-            });
+            return Ok(Reply::Started { servers: supervisor.ensure().await? });
         }
         Request::Status => {
-            return Ok(Reply::Status {
-                status: supervisor.status().await,
-            });
+            return Ok(Reply::Status { status: supervisor.status().await });
         }
-        Request::User {
-            server,
-            name,
-            password,
-        } => {
-            return Ok(Reply::User {
-                id: supervisor.user(server, &name, &password).await?,
-            });
+        Request::User { server, name, password } => {
+            return Ok(Reply::User { id: supervisor.user(server, &name, &password).await? });
         }
         Request::Cut { a, b } => supervisor.sever(a, b, LinkState::Cut)?,
         Request::Drop { a, b } => supervisor.sever(a, b, LinkState::Dropped)?,
         Request::Heal { a, b } => supervisor.heal(a, b).await?,
         Request::Stop { server } => supervisor.stop(server).await?,
-        Request::Start { server } => drop(supervisor.start(server).await?),
+        Request::Start { server } => supervisor.start(server).await?,
         Request::Down => supervisor.shut_down(Files::Remove).await?,
     }
     Ok(Reply::Done)
@@ -206,12 +156,8 @@ pub(super) fn request(layout: &Layout, request: Request) -> Result<Reply, Error>
     let text = std::fs::read(layout.control()).map_err(|_| not_up())?;
     let address: Address = serde_json::from_slice(&text).map_err(|_| not_up())?;
     let stream = TcpStream::connect(loopback(address.port)).map_err(|_| not_up())?;
-    let envelope = Envelope {
-        token: address.token,
-        request,
-    };
-    let reply =
-        exchange(stream, &envelope).map_err(|error| Error::SwitchLost(error.to_string()))?;
+    let envelope = Envelope { token: address.token, request };
+    let reply = exchange(stream, &envelope).map_err(|error| Error::SwitchLost(error.to_string()))?;
     match reply {
         Reply::Failed { code, message } => Err(Error::Switch { code, message }),
         reply => Ok(reply),

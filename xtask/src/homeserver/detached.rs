@@ -44,9 +44,7 @@ impl Detached {
     /// Names an instance, which may or may not be up.
     #[must_use]
     pub fn new(instance: InstanceName) -> Self {
-        Self {
-            layout: Layout::new(instance),
-        }
+        Self { layout: Layout::new(instance) }
     }
 
     /// Makes the instance be up: starts what does not run and waits until all is healthy.
@@ -74,53 +72,38 @@ impl Detached {
     }
 
     /// Starts the process that runs the instance, and waits until it answers.
-    fn start_switch(
-        &self,
-        program: &Path,
-        count: ServerCount,
-        options: Options,
-    ) -> Result<(), Error> {
+    fn start_switch(&self, program: &Path, count: ServerCount, options: Options) -> Result<(), Error> {
         self.layout.create()?;
         let path = self.layout.switch_log();
-        let log = std::fs::File::create(&path).map_err(Error::file(&path))?;
+        let mut create = std::fs::File::options();
+        let log = create.create(true).append(true).open(&path).map_err(Error::file(&path))?;
         let errors = log.try_clone().map_err(Error::file(&path))?;
         let mut command = Command::new(program);
-        command
-            .arg("switch")
-            .arg(self.layout.dir())
-            .arg(count.to_string());
+        command.arg("switch").arg(self.layout.dir()).arg(count.to_string());
         command.arg(options.lifetime.0.as_secs().to_string());
         if options.rate_limits == RateLimits::Default {
             command.arg("--default-rate-limits");
         }
         // A group of its own: neither Ctrl-C nor the terminal's end concerns it.
-        command
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
-            .process_group(0);
-        let child = command
-            .spawn()
-            .map_err(Error::system("starting the switch"))?;
+        command.stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
+        let child = command.spawn().map_err(Error::system("starting the switch"))?;
         self.wait_for_switch(child)
     }
 
     fn wait_for_switch(&self, mut child: Child) -> Result<(), Error> {
         let start = Instant::now();
         while control::request(&self.layout, Request::Status).is_err() {
-            if let Some(status) = child
-                .try_wait()
-                .map_err(Error::system("looking after the switch"))?
+            let ended = child.try_wait().map_err(Error::system("looking after the switch"))?;
+            // It ends at once if another command has started one meanwhile, which then is to answer.
+            if let Some(status) = ended
+                && lock(&self.layout).is_ok()
             {
                 let log = paths::last_lines(&self.layout.switch_log());
                 return Err(Error::SwitchLost(format!("{status}\n{log}")));
             }
             if start.elapsed() > LONGEST_SWITCH_START {
                 let what = format!("the switch of instance {}", self.layout.instance);
-                return Err(Error::Timeout {
-                    what,
-                    waited: LONGEST_SWITCH_START,
-                });
+                return Err(Error::Timeout { what, waited: LONGEST_SWITCH_START });
             }
             std::thread::sleep(POLL);
         }
@@ -132,11 +115,7 @@ impl Detached {
     /// # Errors
     /// [`Error::NotUp`]; as [`super::Homeservers::user`] otherwise.
     pub fn user(&self, server: ServerNumber, name: &str, password: &str) -> Result<UserId, Error> {
-        let request = Request::User {
-            server,
-            name: name.to_owned(),
-            password: Secret::new(password),
-        };
+        let request = Request::User { server, name: name.to_owned(), password: Secret::new(password) };
         match control::request(&self.layout, request)? {
             Reply::User { id } => Ok(id),
             _ => Err(unexpected()),
@@ -147,12 +126,7 @@ impl Detached {
     ///
     /// # Errors
     /// [`Error::NotUp`]; as [`super::Homeservers::heal`] otherwise.
-    pub fn set_link(
-        &self,
-        a: ServerNumber,
-        b: ServerNumber,
-        state: LinkState,
-    ) -> Result<(), Error> {
+    pub fn set_link(&self, a: ServerNumber, b: ServerNumber, state: LinkState) -> Result<(), Error> {
         self.done(match state {
             LinkState::Up => Request::Heal { a, b },
             LinkState::Cut => Request::Cut { a, b },
@@ -168,7 +142,7 @@ impl Detached {
         self.done(Request::Stop { server })
     }
 
-    /// Starts a server if it is stopped, and waits until it serves clients.
+    /// Starts a server if it is stopped, and waits until it serves clients and reaches the others.
     ///
     /// # Errors
     /// [`Error::NotUp`]; as [`super::Homeservers::start`] otherwise.
@@ -225,10 +199,8 @@ impl Detached {
                 process.end()?;
             }
         }
-        wait_until("the instance's lock", LONGEST_END, || {
-            lock(&self.layout).is_ok()
-        })
-        .map_err(|_| Error::Busy(self.layout.instance.clone()))?;
+        wait_until("the instance's lock", LONGEST_END, || lock(&self.layout).is_ok())
+            .map_err(|_| Error::Busy(self.layout.instance.clone()))?;
         paths::remove_dir(&dir)
     }
 }
@@ -251,14 +223,12 @@ pub async fn run_switch(dir: &Path, count: ServerCount, options: Options) -> Res
         None => Record::new(count, options.rate_limits)?,
     };
     record.check(&layout, count, options.rate_limits)?;
-    let mut hang_up =
-        signal(SignalKind::hangup()).map_err(Error::system("listening to signals"))?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(Error::system("listening to signals"))?;
     tokio::spawn(async move { while hang_up.recv().await.is_some() {} });
     let supervisor = Arc::new(Supervisor::open(layout, held, record, python).await?);
     let (sender, notices) = mpsc::unbounded_channel();
     control::serve(&supervisor, sender).await?;
-    let mut terminate =
-        signal(SignalKind::terminate()).map_err(Error::system("listening to signals"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::system("listening to signals"))?;
     tokio::select! {
         ended = watchdog::watch(Arc::clone(&supervisor), options.lifetime, notices) => ended,
         _ = terminate.recv() => supervisor.shut_down(Files::Keep).await,

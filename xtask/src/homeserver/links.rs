@@ -31,15 +31,8 @@ pub(super) struct Links {
 impl Links {
     /// Makes all links, up.
     pub(super) fn new(count: ServerCount) -> Self {
-        let pairs = count.servers().flat_map(|a| {
-            count
-                .servers()
-                .filter(move |b| a < *b)
-                .map(move |b| Pair(a, b))
-        });
-        let pairs = pairs
-            .map(|pair| (pair, watch::Sender::new(LinkState::Up)))
-            .collect();
+        let pairs = count.servers().flat_map(|a| count.servers().filter(move |b| a < *b).map(move |b| Pair(a, b)));
+        let pairs = pairs.map(|pair| (pair, watch::Sender::new(LinkState::Up))).collect();
         Self { count, pairs }
     }
 
@@ -48,29 +41,17 @@ impl Links {
         self.count.check(b)?;
         let pair = Pair::new(a, b)?;
         let found = self.pairs.iter().find(|(candidate, _)| *candidate == pair);
-        found.map(|(_, link)| link).ok_or(Error::UnknownServer {
-            server: pair.1,
-            count: self.count,
-        })
+        found.map(|(_, link)| link).ok_or(Error::UnknownServer { server: pair.1, count: self.count })
     }
 
     /// Changes the state of the link of two servers, in both directions.
-    pub(super) fn set(
-        &self,
-        a: ServerNumber,
-        b: ServerNumber,
-        state: LinkState,
-    ) -> Result<(), Error> {
+    pub(super) fn set(&self, a: ServerNumber, b: ServerNumber, state: LinkState) -> Result<(), Error> {
         self.find(a, b)?.send_replace(state);
         Ok(())
     }
 
     /// Watches the state of the link of two servers.
-    pub(super) fn watch(
-        &self,
-        a: ServerNumber,
-        b: ServerNumber,
-    ) -> Result<watch::Receiver<LinkState>, Error> {
+    pub(super) fn watch(&self, a: ServerNumber, b: ServerNumber) -> Result<watch::Receiver<LinkState>, Error> {
         Ok(self.find(a, b)?.subscribe())
     }
 

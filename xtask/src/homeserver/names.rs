@@ -72,10 +72,7 @@ impl ServerCount {
     /// Finds out that `server` is one of an instance of this size.
     pub(super) fn check(self, server: ServerNumber) -> Result<usize, Error> {
         if server.0 > self.0 {
-            return Err(Error::UnknownServer {
-                server,
-                count: self,
-            });
+            return Err(Error::UnknownServer { server, count: self });
         }
         Ok(server.index())
     }

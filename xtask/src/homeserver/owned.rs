@@ -24,9 +24,9 @@ use super::{control, venv, watchdog};
 /// they then block. The switch runs on a thread of its own. While the process lives, `cargo xtask homeserver
 /// --instance NAME` works on the instance too.
 pub struct Homeservers {
-    /// Taken when the value is dropped.
-    runtime: Option<Runtime>,
+    worker: Worker,
     supervisor: Arc<Supervisor>,
+    ended: bool,
 }
 
 impl Homeservers {
@@ -44,18 +44,11 @@ impl Homeservers {
         let held = lock(&layout)?;
         paths::remove_dir(&layout.dir())?;
         let record = Record::new(count, options.rate_limits)?;
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build();
-        let runtime = runtime.map_err(Error::system("making the switch's thread"))?;
-        let supervisor = run_on(&runtime, Supervisor::open(layout, held, record, python))?;
-        let homeservers = Self {
-            runtime: Some(runtime),
-            supervisor: Arc::new(supervisor),
-        };
-        homeservers.run(move |supervisor| guard(supervisor, options.lifetime))?;
+        let worker = Worker::new()?;
+        let supervisor = worker.run(Supervisor::open(layout, held, record, python))?;
+        let homeservers = Self { worker, supervisor: Arc::new(supervisor), ended: false };
         homeservers.run(|supervisor| async move { supervisor.ensure().await })?;
+        homeservers.run(move |supervisor| guard(supervisor, options.lifetime))?;
         Ok(homeservers)
     }
 
@@ -116,12 +109,13 @@ impl Homeservers {
         self.run(move |supervisor| async move { supervisor.stop(server).await })
     }
 
-    /// Starts a server if it is stopped, on the same ports, and waits until it serves clients.
+    /// Starts a server if it is stopped, on the same ports, and waits until it serves clients and, over every link
+    /// that is up, reaches the other servers that run.
     ///
     /// # Errors
     /// [`Error::UnknownServer`]; [`Error::Exited`] and [`Error::Timeout`] if it does not come up.
     pub fn start(&self, server: ServerNumber) -> Result<(), Error> {
-        self.run(move |supervisor| async move { supervisor.start(server).await.map(drop) })
+        self.run(move |supervisor| async move { supervisor.start(server).await })
     }
 
     /// Shows all servers and links.
@@ -141,11 +135,8 @@ impl Homeservers {
     }
 
     fn end(&mut self, files: Files) -> Result<(), Error> {
-        let ended = self.run(move |supervisor| async move { supervisor.shut_down(files).await });
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-        ended
+        self.ended = true;
+        self.run(move |supervisor| async move { supervisor.shut_down(files).await })
     }
 
     /// Does work on the switch's thread and waits for its result.
@@ -154,32 +145,21 @@ impl Homeservers {
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let runtime = self
-            .runtime
-            .as_ref()
-            .ok_or_else(|| Error::NotUp(self.supervisor.layout.instance.clone()))?;
-        run_on(runtime, work(Arc::clone(&self.supervisor)))
+        self.worker.run(work(Arc::clone(&self.supervisor)))
     }
 }
 
 impl Drop for Homeservers {
     /// Ends all servers; removes the files too unless a test has failed, whose cause they may show.
     fn drop(&mut self) {
-        if self.runtime.is_none() {
+        if self.ended {
             return;
         }
-        let files = if std::thread::panicking() {
-            Files::Keep
-        } else {
-            Files::Remove
-        };
-        let ended = self.end(files);
-        if files == Files::Keep {
-            let _unseen = writeln!(
-                std::io::stderr(),
-                "the homeservers' logs are kept in {}",
-                self.dir().display()
-            );
+        let failed = std::thread::panicking();
+        let ended = self.end(if failed { Files::Keep } else { Files::Remove });
+        if failed {
+            let dir = self.dir();
+            let _unseen = writeln!(std::io::stderr(), "the homeservers' logs: {}", dir.display());
         }
         if let Err(error) = ended {
             let _unseen = writeln!(std::io::stderr(), "ending the homeservers: {error}");
@@ -189,9 +169,7 @@ impl Drop for Homeservers {
 
 impl fmt::Debug for Homeservers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Homeservers")
-            .field(&self.supervisor.layout.instance)
-            .finish()
+        f.debug_tuple("Homeservers").field(&self.supervisor.layout.instance).finish()
     }
 }
 
@@ -203,14 +181,37 @@ async fn guard(supervisor: Arc<Supervisor>, lifetime: Lifetime) -> Result<(), Er
     Ok(())
 }
 
-/// Does work on the runtime and blocks until it is done; unlike `block_on`, also in an asynchronous context.
-fn run_on<T: Send + 'static>(
-    runtime: &Runtime,
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-    runtime.spawn(async move { sender.send(work.await) });
-    receiver
-        .recv()
-        .unwrap_or_else(|_| Err(Error::SwitchLost("its thread has ended".to_owned())))
+/// The thread on which the switch runs.
+struct Worker {
+    /// Taken when the value is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Worker {
+    fn new() -> Result<Self, Error> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.map_err(Error::system("making the switch's thread"))?;
+        Ok(Self { runtime: Some(runtime) })
+    }
+
+    /// Does work there and blocks until it is done; unlike `block_on`, also in an asynchronous context.
+    fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let lost = || Error::SwitchLost("its thread has ended".to_owned());
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let runtime = self.runtime.as_ref().ok_or_else(lost)?;
+        runtime.spawn(async move { sender.send(work.await) });
+        receiver.recv().unwrap_or_else(|_| Err(lost()))
+    }
+}
+
+impl Drop for Worker {
+    /// Lets the thread end by itself: an ordinary drop would panic in an asynchronous context.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }

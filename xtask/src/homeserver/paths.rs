@@ -3,6 +3,8 @@
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::error::Error;
 use super::names::{InstanceName, ServerNumber};
 
@@ -26,10 +28,7 @@ pub(super) struct Layout {
 impl Layout {
     /// Names the files of `instance` in the target directory.
     pub(super) fn new(instance: InstanceName) -> Self {
-        Self {
-            instance,
-            root: target_dir().join("homeservers"),
-        }
+        Self { instance, root: target_dir().join("homeservers") }
     }
 
     pub(super) fn dir(&self) -> PathBuf {
@@ -62,9 +61,7 @@ impl Layout {
     }
 
     pub(super) fn server(&self, server: ServerNumber) -> ServerFiles {
-        ServerFiles {
-            dir: self.dir().join(server.short()),
-        }
+        ServerFiles { dir: self.dir().join(server.short()) }
     }
 
     /// Makes the instance's directory, closed to other users: it holds the administrators' secrets.
@@ -127,11 +124,7 @@ impl ServerFiles {
 
 fn create_private(dir: &Path) -> Result<(), Error> {
     let mut builder = std::fs::DirBuilder::new();
-    builder
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(Error::file(dir))
+    builder.recursive(true).mode(0o700).create(dir).map_err(Error::file(dir))
 }
 
 /// Writes a file whole.
@@ -146,12 +139,16 @@ pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), Error> {
     std::fs::rename(&partial, path).map_err(Error::file(path))
 }
 
+/// Writes a value as JSON so that a reader sees all of it or none.
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_vec(value).map_err(std::io::Error::from);
+    write_whole(path, &text.map_err(Error::file(path))?)
+}
+
 /// Removes a directory and all in it, if it is there.
 pub(super) fn remove_dir(dir: &Path) -> Result<(), Error> {
     match std::fs::remove_dir_all(dir) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::file(dir)(source))
-        }
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::file(dir)(source)),
         _ => Ok(()),
     }
 }

@@ -32,10 +32,7 @@ impl Reserved {
         socket.set_reuseaddr(true)?;
         socket.bind(loopback(port))?;
         let port = socket.local_addr()?.port();
-        Ok(Self {
-            _socket: socket,
-            port,
-        })
+        Ok(Self { _socket: socket, port })
     }
 }
 
@@ -46,17 +43,12 @@ pub(super) async fn listen(preferred: Option<u16>) -> Result<TcpListener, Error>
     {
         return Ok(listener);
     }
-    TcpListener::bind(loopback(0))
-        .await
-        .map_err(Error::system("listening on loopback"))
+    TcpListener::bind(loopback(0)).await.map_err(Error::system("listening on loopback"))
 }
 
 /// Gives the port of a listener.
 pub(super) fn port_of(listener: &TcpListener) -> Result<u16, Error> {
-    Ok(listener
-        .local_addr()
-        .map_err(Error::system("reading a listener's port"))?
-        .port())
+    Ok(listener.local_addr().map_err(Error::system("reading a listener's port"))?.port())
 }
 
 /// Gives the address of a loopback port.

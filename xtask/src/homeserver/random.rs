@@ -42,8 +42,6 @@ impl std::fmt::Debug for Secret {
 /// Gives `N` random bytes.
 pub(super) fn random_bytes<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| Error::Keys("no randomness".to_owned()))?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Keys("no randomness".to_owned()))?;
     Ok(bytes)
 }

@@ -81,18 +81,11 @@ impl Record {
 
     /// Writes the instance's record.
     pub(super) fn save(&self, layout: &Layout) -> Result<(), Error> {
-        let text =
-            serde_json::to_vec_pretty(self).map_err(|error| Error::Keys(error.to_string()))?;
-        paths::write_whole(&layout.record(), &text)
+        paths::write_json(&layout.record(), self)
     }
 
     /// Finds out that the instance is as `up` wants it now.
-    pub(super) fn check(
-        &self,
-        layout: &Layout,
-        count: ServerCount,
-        limits: RateLimits,
-    ) -> Result<(), Error> {
+    pub(super) fn check(&self, layout: &Layout, count: ServerCount, limits: RateLimits) -> Result<(), Error> {
         if self.count == count && self.rate_limits == limits {
             return Ok(());
         }
@@ -101,9 +94,6 @@ impl Record {
             RateLimits::Default => "default",
         };
         let existing = format!("{} servers and {limits} rate limits", self.count);
-        Err(Error::Mismatch {
-            instance: layout.instance.clone(),
-            existing,
-        })
+        Err(Error::Mismatch { instance: layout.instance.clone(), existing })
     }
 }

@@ -62,11 +62,7 @@ pub(super) fn lock(layout: &Layout) -> Result<File, Error> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(Error::file(parent))?;
     }
-    let file = File::options()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .map_err(Error::file(&path))?;
+    let file = File::options().create(true).append(true).open(&path).map_err(Error::file(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::Busy(layout.instance.clone())),
@@ -78,12 +74,7 @@ impl Supervisor {
     /// Puts all files in place and starts the switch; the servers are started by [`Supervisor::ensure`].
     ///
     /// Must be called in a Tokio runtime, in which the switch then runs. `lock` is the instance's.
-    pub(super) async fn open(
-        layout: Layout,
-        lock: File,
-        mut record: Record,
-        python: PathBuf,
-    ) -> Result<Self, Error> {
+    pub(super) async fn open(layout: Layout, lock: File, mut record: Record, python: PathBuf) -> Result<Self, Error> {
         layout.create()?;
         let http = http_client()?;
         let links = Arc::new(Links::new(record.count));
@@ -92,57 +83,31 @@ impl Supervisor {
         let old_ports = std::mem::take(&mut record.ports);
         for number in record.count.servers() {
             let old = old_ports.get(number.index());
-            let reserved = [
-                Reserved::new(old.map(|old| old.client))?,
-                Reserved::new(old.map(|old| old.federation))?,
-            ];
+            let reserved = [Reserved::new(old.map(|old| old.client))?, Reserved::new(old.map(|old| old.federation))?];
             let listener = listen(old.map(|old| old.proxy)).await?;
             let [client, federation] = [reserved[0].port, reserved[1].port];
-            let ports = ServerPorts {
-                client,
-                federation,
-                proxy: port_of(&listener)?,
-            };
+            let ports = ServerPorts { client, federation, proxy: port_of(&listener)? };
             layout.server(number).create()?;
             config::write(&layout, &record, number, ports)?;
             record.ports.push(ports);
             listeners.push((number, listener));
             let api = ClientApi::new(http.clone(), number, client);
-            servers.push(Server {
-                number,
-                api,
-                slot: Mutex::default(),
-                _reserved: reserved,
-            });
+            servers.push(Server { number, api, slot: Mutex::default(), _reserved: reserved });
         }
         record.save(&layout)?;
         write_pid(&layout.switch_pid(), std::process::id())?;
         let acceptor = pki::create(&layout, record.count)?;
         let federation_ports = record.ports.iter().map(|ports| ports.federation).collect();
-        let switch = Arc::new(Switch {
-            links: Arc::clone(&links),
-            acceptor,
-            federation_ports,
-        });
+        let switch = Arc::new(Switch { links: Arc::clone(&links), acceptor, federation_ports });
         for (number, listener) in listeners {
             tokio::spawn(Arc::clone(&switch).serve(number, listener));
         }
-        Ok(Self {
-            layout,
-            python,
-            record,
-            links,
-            servers,
-            lock: Mutex::new(Some(lock)),
-        })
+        Ok(Self { layout, python, record, links, servers, lock: Mutex::new(Some(lock)) })
     }
 
     fn server(&self, number: ServerNumber) -> Result<&Server, Error> {
         let index = self.record.count.check(number)?;
-        self.servers.get(index).ok_or(Error::UnknownServer {
-            server: number,
-            count: self.record.count,
-        })
+        self.servers.get(index).ok_or(Error::UnknownServer { server: number, count: self.record.count })
     }
 
     /// Gives the base URL of a server's client API.
@@ -157,7 +122,7 @@ impl Supervisor {
         let mut starts = JoinSet::new();
         for number in self.record.count.servers() {
             let supervisor = Arc::clone(self);
-            starts.spawn(async move { Ok((number, supervisor.start(number).await?)) });
+            starts.spawn(async move { Ok((number, supervisor.boot(number).await?)) });
         }
         let mut started: Vec<ServerNumber> = join_all(starts)
             .await?
@@ -166,19 +131,18 @@ impl Supervisor {
             .map(|(number, _)| number)
             .collect();
         started.sort();
-        let mut greetings = JoinSet::new();
-        for link in self.links.status() {
-            if link.state == LinkState::Up {
-                let supervisor = Arc::clone(self);
-                greetings.spawn(async move { supervisor.greet(Pair(link.a, link.b)).await });
-            }
-        }
-        join_all(greetings).await?;
+        self.greet_all(|_| true).await?;
         Ok(started)
     }
 
+    /// Starts a server if it does not run; waits until it serves, and reaches those it has a link with.
+    pub(super) async fn start(self: &Arc<Self>, number: ServerNumber) -> Result<(), Error> {
+        self.boot(number).await?;
+        self.greet_all(|pair| pair.0 == number || pair.1 == number).await
+    }
+
     /// Starts a server if it does not run, and waits until it serves.
-    pub(super) async fn start(&self, number: ServerNumber) -> Result<Started, Error> {
+    async fn boot(&self, number: ServerNumber) -> Result<Started, Error> {
         let server = self.server(number)?;
         let mut slot = server.slot.lock().await;
         if let Some(synapse) = &mut slot.synapse {
@@ -187,11 +151,7 @@ impl Supervisor {
                 other => return other.map(|()| Started::Earlier),
             }
         }
-        let synapse = slot.synapse.insert(Synapse::spawn(
-            &self.python,
-            number,
-            self.layout.server(number),
-        )?);
+        let synapse = slot.synapse.insert(Synapse::spawn(&self.python, number, self.layout.server(number))?);
         wait_healthy(synapse, server).await?;
         if slot.token.is_none() {
             slot.token = Some(self.administer(server).await?);
@@ -202,15 +162,7 @@ impl Supervisor {
     /// Makes the administrator's account if there is none, and logs in.
     async fn administer(&self, server: &Server) -> Result<Secret, Error> {
         let password = &self.record.admin_password;
-        let made = server
-            .api
-            .register(
-                &self.record.registration_secret,
-                ADMIN,
-                password,
-                Role::Admin,
-            )
-            .await;
+        let made = server.api.register(&self.record.registration_secret, ADMIN, password, Role::Admin).await;
         match made {
             Err(error) if !in_use(&error) => Err(error),
             _ => Ok(server.api.log_in(ADMIN, password).await?.1),
@@ -227,29 +179,32 @@ impl Supervisor {
     }
 
     /// Changes a link to cut or dropped.
-    pub(super) fn sever(
-        &self,
-        a: ServerNumber,
-        b: ServerNumber,
-        state: LinkState,
-    ) -> Result<(), Error> {
+    pub(super) fn sever(&self, a: ServerNumber, b: ServerNumber, state: LinkState) -> Result<(), Error> {
         self.links.set(a, b, state)
     }
 
     /// Lets a link pass again, and waits until both servers, if they run, reach each other.
-    pub(super) async fn heal(
-        self: &Arc<Self>,
-        a: ServerNumber,
-        b: ServerNumber,
-    ) -> Result<(), Error> {
+    pub(super) async fn heal(self: &Arc<Self>, a: ServerNumber, b: ServerNumber) -> Result<(), Error> {
         self.links.set(a, b, LinkState::Up)?;
         self.greet(Pair::new(a, b)?).await
     }
 
+    /// Waits until the servers of every chosen link that is up reach each other.
+    async fn greet_all(self: &Arc<Self>, chosen: impl Fn(Pair) -> bool) -> Result<(), Error> {
+        let mut greetings = JoinSet::new();
+        for link in self.links.status() {
+            let pair = Pair(link.a, link.b);
+            if link.state == LinkState::Up && chosen(pair) {
+                let supervisor = Arc::clone(self);
+                greetings.spawn(async move { supervisor.greet(pair).await });
+            }
+        }
+        join_all(greetings).await.map(drop)
+    }
+
     /// Waits until two servers reach each other, in both directions; does nothing if one of them does not run.
     async fn greet(self: &Arc<Self>, pair: Pair) -> Result<(), Error> {
-        let (Some(token_a), Some(token_b)) = (self.token(pair.0).await?, self.token(pair.1).await?)
-        else {
+        let (Some(token_a), Some(token_b)) = (self.token(pair.0).await?, self.token(pair.1).await?) else {
             return Ok(());
         };
         let mut directions = JoinSet::new();
@@ -263,28 +218,16 @@ impl Supervisor {
     /// Gives the administrator's access token if the server runs.
     async fn token(&self, number: ServerNumber) -> Result<Option<Secret>, Error> {
         let mut slot = self.server(number)?.slot.lock().await;
-        Ok(if slot.is_alive() {
-            slot.token.clone()
-        } else {
-            None
-        })
+        Ok(if slot.is_alive() { slot.token.clone() } else { None })
     }
 
     /// Registers a user; one who exists with the same password is as good.
-    pub(super) async fn user(
-        &self,
-        number: ServerNumber,
-        name: &str,
-        password: &Secret,
-    ) -> Result<UserId, Error> {
+    pub(super) async fn user(&self, number: ServerNumber, name: &str, password: &Secret) -> Result<UserId, Error> {
         let server = self.server(number)?;
         if !server.slot.lock().await.is_alive() {
             return Err(Error::Stopped(number));
         }
-        let made = server
-            .api
-            .register(&self.record.registration_secret, name, password, Role::User)
-            .await;
+        let made = server.api.register(&self.record.registration_secret, name, password, Role::User).await;
         match made {
             Err(error) if in_use(&error) => existing(&server.api, name, password).await,
             other => other,
@@ -296,16 +239,9 @@ impl Supervisor {
         let mut servers = Vec::new();
         for server in &self.servers {
             let running = server.slot.lock().await.is_alive();
-            servers.push(ServerStatus {
-                name: server.number,
-                url: server.api.url().to_owned(),
-                running,
-            });
+            servers.push(ServerStatus { name: server.number, url: server.api.url().to_owned(), running });
         }
-        Status {
-            servers,
-            links: self.links.status(),
-        }
+        Status { servers, links: self.links.status() }
     }
 
     /// Stops all servers, then does `then` to the files, then lets go of the instance.
@@ -330,15 +266,13 @@ impl Supervisor {
 
 impl Slot {
     fn is_alive(&mut self) -> bool {
-        self.synapse
-            .as_mut()
-            .is_some_and(|synapse| synapse.check_alive().is_ok())
+        self.synapse.as_mut().is_some_and(|synapse| synapse.check_alive().is_ok())
     }
 }
 
 /// Whether a server was started now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Started {
+enum Started {
     Now,
     Earlier,
 }
@@ -356,13 +290,10 @@ fn in_use(error: &Error) -> bool {
 
 /// Finds out that a user has this password.
 async fn existing(api: &ClientApi, name: &str, password: &Secret) -> Result<UserId, Error> {
-    let (id, token) = api
-        .log_in(name, password)
-        .await
-        .map_err(|error| match error {
-            Error::Refused { status: 403, .. } => Error::UserExists(name.to_owned()),
-            other => other,
-        })?;
+    let (id, token) = api.log_in(name, password).await.map_err(|error| match error {
+        Error::Refused { status: 403, .. } => Error::UserExists(name.to_owned()),
+        other => other,
+    })?;
     api.log_out(&token).await?;
     Ok(id)
 }
@@ -376,22 +307,14 @@ async fn wait_healthy(synapse: &mut Synapse, server: &Server) -> Result<(), Erro
         };
         if start.elapsed() > LONGEST_START {
             let what = format!("{} to serve clients ({error})", server.number);
-            return Err(Error::Timeout {
-                what,
-                waited: LONGEST_START,
-            });
+            return Err(Error::Timeout { what, waited: LONGEST_START });
         }
         tokio::time::sleep(POLL).await;
     }
 }
 
 /// Waits until `from` reaches `to`.
-async fn reach(
-    api: &ClientApi,
-    from: ServerNumber,
-    to: ServerNumber,
-    token: &Secret,
-) -> Result<(), Error> {
+async fn reach(api: &ClientApi, from: ServerNumber, to: ServerNumber, token: &Secret) -> Result<(), Error> {
     let start = Instant::now();
     loop {
         api.reset_connection(token, to).await?;
@@ -400,10 +323,7 @@ async fn reach(
         };
         if start.elapsed() > LONGEST_GREETING {
             let what = format!("{from} to reach {to} ({error})");
-            return Err(Error::Timeout {
-                what,
-                waited: LONGEST_GREETING,
-            });
+            return Err(Error::Timeout { what, waited: LONGEST_GREETING });
         }
         tokio::time::sleep(POLL).await;
     }

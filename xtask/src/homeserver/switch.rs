@@ -60,12 +60,7 @@ impl Switch {
         }
     }
 
-    async fn federate(
-        &self,
-        source: ServerNumber,
-        target: ServerNumber,
-        mut stream: TcpStream,
-    ) -> std::io::Result<()> {
+    async fn federate(&self, source: ServerNumber, target: ServerNumber, mut stream: TcpStream) -> std::io::Result<()> {
         let port = self.federation_ports.get(target.index());
         let (Some(port), Ok(mut link)) = (port, self.link(source, target)) else {
             return refuse(stream, "502 Bad Gateway").await;
@@ -92,19 +87,13 @@ impl Switch {
 /// Reads `CONNECT hs2.test:8448 HTTP/1.x`.
 fn parse_connect(head: &[u8]) -> Option<(ServerNumber, u16)> {
     let line = head.split(|byte| *byte == b'\r').next()?;
-    let target = std::str::from_utf8(line)
-        .ok()?
-        .strip_prefix("CONNECT ")?
-        .split(' ')
-        .next()?;
+    let target = std::str::from_utf8(line).ok()?.strip_prefix("CONNECT ")?.split(' ').next()?;
     let (host, port) = target.rsplit_once(':')?;
     Some((host.parse().ok()?, port.parse().ok()?))
 }
 
 async fn accept(stream: &mut TcpStream) -> std::io::Result<()> {
-    stream
-        .write_all(b"HTTP/1.1 200 Connection Established\r\n\r\n")
-        .await
+    stream.write_all(b"HTTP/1.1 200 Connection Established\r\n\r\n").await
 }
 
 async fn refuse(mut stream: TcpStream, status: &str) -> std::io::Result<()> {
@@ -115,10 +104,7 @@ async fn refuse(mut stream: TcpStream, status: &str) -> std::io::Result<()> {
 /// Waits while the link is dropped; then tells whether it is up.
 async fn passable(link: &mut Link) -> bool {
     let Some(link) = link else { return true };
-    let state = link
-        .wait_for(|state| *state != LinkState::Dropped)
-        .await
-        .map(|state| *state);
+    let state = link.wait_for(|state| *state != LinkState::Dropped).await.map(|state| *state);
     matches!(state, Ok(LinkState::Up))
 }
 
@@ -137,12 +123,8 @@ async fn tunnel(near: TcpStream, far: TcpStream, link: Link) {
     let _unsupported = (near.set_nodelay(true), far.set_nodelay(true));
     let (near_read, near_write) = near.into_split();
     let (far_read, far_write) = far.into_split();
-    let both = async {
-        tokio::try_join!(
-            pump(near_read, far_write, link.clone()),
-            pump(far_read, near_write, link.clone())
-        )
-    };
+    let both =
+        async { tokio::try_join!(pump(near_read, far_write, link.clone()), pump(far_read, near_write, link.clone())) };
     tokio::select! {
         _ = both => {}
         () = until_cut(link.clone()) => {}
@@ -150,11 +132,7 @@ async fn tunnel(near: TcpStream, far: TcpStream, link: Link) {
 }
 
 /// Forwards one way while the link is up, and stands still while it is dropped.
-async fn pump(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut link: Link,
-) -> std::io::Result<()> {
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut link: Link) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let count = from.read(&mut buffer).await?;
@@ -177,9 +155,6 @@ mod tests {
         let head = b"CONNECT hs2.test:8448 HTTP/1.0\r\nHost: x\r\n\r\n";
         assert_eq!(parse_connect(head), Some((ServerNumber::HS2, 8448)));
         assert_eq!(parse_connect(b"GET / HTTP/1.1\r\n\r\n"), None);
-        assert_eq!(
-            parse_connect(b"CONNECT matrix.org:443 HTTP/1.1\r\n\r\n"),
-            None
-        );
+        assert_eq!(parse_connect(b"CONNECT matrix.org:443 HTTP/1.1\r\n\r\n"), None);
     }
 }

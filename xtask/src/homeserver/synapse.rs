@@ -39,20 +39,12 @@ pub(super) struct Synapse {
 
 impl Synapse {
     /// Starts a server whose files are in place.
-    pub(super) fn spawn(
-        python: &Path,
-        server: ServerNumber,
-        files: ServerFiles,
-    ) -> Result<Self, Error> {
+    pub(super) fn spawn(python: &Path, server: ServerNumber, files: ServerFiles) -> Result<Self, Error> {
         let output = std::fs::File::create(files.output()).map_err(Error::file(&files.output()))?;
         let errors = output.try_clone().map_err(Error::file(&files.output()))?;
         let mut command = Command::new(python);
         command.args(["-c", RUN, "-c"]).arg(files.config());
-        command
-            .stdin(Stdio::piped())
-            .stdout(output)
-            .stderr(errors)
-            .kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(output).stderr(errors).kill_on_drop(true);
         // Ctrl-C is for the process that started it, which ends it in order.
         command.process_group(0);
         for name in ["http_proxy", "https_proxy", "no_proxy", "all_proxy"] {
@@ -63,41 +55,23 @@ impl Synapse {
         if let Some(number) = child.id() {
             write_pid(&files.pid(), number)?;
         }
-        Ok(Self {
-            server,
-            child,
-            stdin,
-            files,
-        })
+        Ok(Self { server, child, stdin, files })
     }
 
     /// Finds out that the process has not ended.
     pub(super) fn check_alive(&mut self) -> Result<(), Error> {
-        let ended = self
-            .child
-            .try_wait()
-            .map_err(Error::system("looking after Synapse"))?;
+        let ended = self.child.try_wait().map_err(Error::system("looking after Synapse"))?;
         let Some(status) = ended else { return Ok(()) };
         let logs: [PathBuf; 2] = [self.files.log(), self.files.output()];
         let log = logs.map(|log| paths::last_lines(&log)).join("\n");
-        Err(Error::Exited {
-            server: self.server,
-            status: status.to_string(),
-            log,
-        })
+        Err(Error::Exited { server: self.server, status: status.to_string(), log })
     }
 
     /// Ends the process in order, or by force if that takes too long, and waits until it is gone.
     pub(super) async fn end(mut self) -> Result<(), Error> {
         drop(self.stdin.take());
-        if tokio::time::timeout(LONGEST_END, self.child.wait())
-            .await
-            .is_err()
-        {
-            self.child
-                .kill()
-                .await
-                .map_err(Error::system("killing Synapse"))?;
+        if tokio::time::timeout(LONGEST_END, self.child.wait()).await.is_err() {
+            self.child.kill().await.map_err(Error::system("killing Synapse"))?;
         }
         let _already_gone = std::fs::remove_file(self.files.pid());
         Ok(())

@@ -43,45 +43,26 @@ fn lock(path: &Path) -> Result<File, Error> {
 
 fn install(venv: &Path, python: &Path) -> Result<(), Error> {
     check_system_python()?;
-    let _unseen = writeln!(
-        std::io::stderr(),
-        "installing {SYNAPSE} in {} (about a minute)",
-        venv.display()
-    );
+    let _unseen = writeln!(std::io::stderr(), "installing {SYNAPSE} in {} (about a minute)", venv.display());
     paths::remove_dir(venv)?;
     run(Command::new("python3").args(["-m", "venv"]).arg(venv)).map_err(Error::Python)?;
-    let pip = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--only-binary=:all:",
-        SYNAPSE,
-    ];
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", SYNAPSE];
     run(Command::new(python).args(pip)).map_err(Error::Install)?;
     paths::write(&venv.join(STAMP), b"")
 }
 
 fn check_system_python() -> Result<(), Error> {
-    let script =
-        "import sys, venv, ensurepip; sys.exit(0 if sys.version_info >= (3, 10) else sys.version)";
+    let script = "import sys, venv, ensurepip; sys.exit(0 if sys.version_info >= (3, 10) else sys.version)";
     run(Command::new("python3").args([OsStr::new("-c"), OsStr::new(script)])).map_err(Error::Python)
 }
 
 /// Runs a command to its end; gives what it said if it failed.
 fn run(command: &mut Command) -> Result<(), String> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .output()
-        .map_err(|error| format!("{program}: {error}"))?;
+    let output = command.output().map_err(|error| format!("{program}: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
     let said = [output.stdout, output.stderr].concat();
-    Err(format!(
-        "{program}: {}: {}",
-        output.status,
-        String::from_utf8_lossy(&said).trim()
-    ))
+    Err(format!("{program}: {}: {}", output.status, String::from_utf8_lossy(&said).trim()))
 }

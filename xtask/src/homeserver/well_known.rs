@@ -14,11 +14,7 @@ use super::switch::FEDERATION_PORT;
 const LONGEST_HEAD: usize = 16 * 1024;
 
 /// Answers one request on a connection that the caller meant for `server`, port 443.
-pub(super) async fn answer(
-    stream: TcpStream,
-    acceptor: TlsAcceptor,
-    server: ServerNumber,
-) -> std::io::Result<()> {
+pub(super) async fn answer(stream: TcpStream, acceptor: TlsAcceptor, server: ServerNumber) -> std::io::Result<()> {
     let mut stream = acceptor.accept(stream).await?;
     let head = read_head(&mut stream).await?;
     let response = if head.starts_with(b"GET /.well-known/matrix/server ") {
