@@ -227,13 +227,6 @@ pub struct Outcome {
     pub publish: Vec<Publish>,
 }
 
-impl Outcome {
-    /// Nothing but a verdict.
-    pub(crate) fn of(verdict: Verdict) -> Self {
-        Self { verdict, settled: Vec::new(), notices: Vec::new(), publish: Vec::new() }
-    }
-}
-
 /// Something to fetch or to ask for; asked again until it is no longer listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,6 +1,8 @@
 //! MLS groups (RFC 9420) whose epochs may fork and merge again, without a sequencer: the sans-IO core.
 
+mod base;
 mod codec;
+mod dag;
 pub mod device;
 pub mod effect;
 pub mod entropy;
@@ -10,8 +12,9 @@ pub mod group;
 pub mod id;
 pub mod input;
 pub mod journal;
-#[cfg(any())]
 mod mls;
 pub mod package;
+mod pending;
+mod plan;
 mod secret;
 mod wire;

@@ -1,7 +1,7 @@
 //! The signed bookkeeping: `authenticated_data` of commits and messages, PSK ids, EpochIds (SPEC §2).
 
 use sha2::{Digest, Sha256};
-use tls_codec::{Deserialize as _, Serialize as _, TlsDeserialize, TlsSerialize, TlsSize, VLBytes};
+use tls_codec::{TlsDeserialize, TlsSerialize, TlsSize, VLBytes};
 
 use crate::codec::push_vector;
 use crate::effect::EpochRef;
@@ -19,7 +19,7 @@ const MAX_RESOLVES: usize = 64;
 /// At most this many short head ids go into a message.
 pub(crate) const MAX_HEAD_IDS: usize = 8;
 
-#[derive(TlsSerialize, TlsDeserialize, TlsSize)]
+#[derive(Debug, TlsSerialize, TlsDeserialize, TlsSize)]
 struct WireDevice {
     user: VLBytes,
     device: VLBytes,
@@ -39,7 +39,7 @@ fn text(bytes: &VLBytes) -> Result<String, Reason> {
     String::from_utf8(bytes.as_slice().to_vec()).map_err(|_| Reason::Malformed)
 }
 
-#[derive(TlsSerialize, TlsDeserialize, TlsSize)]
+#[derive(Debug, TlsSerialize, TlsDeserialize, TlsSize)]
 struct WireEpochRef {
     id: [u8; 32],
     height: u32,
@@ -82,7 +82,7 @@ pub(crate) struct Justification {
     pub(crate) event: Locator,
 }
 
-#[derive(TlsSerialize, TlsDeserialize, TlsSize)]
+#[derive(Debug, TlsSerialize, TlsDeserialize, TlsSize)]
 struct WireJustification {
     change: u8,
     device: WireDevice,
@@ -108,7 +108,7 @@ pub(crate) struct CommitData {
     pub(crate) grants: Vec<Grant>,
 }
 
-#[derive(TlsSerialize, TlsDeserialize, TlsSize)]
+#[derive(Debug, TlsSerialize, TlsDeserialize, TlsSize)]
 struct WireCommitData {
     base: WireEpochRef,
     resolves: Vec<WireEpochRef>,

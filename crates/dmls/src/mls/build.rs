@@ -2,7 +2,6 @@
 
 use openmls::prelude::*;
 use openmls::schedule::{ExternalPsk, PreSharedKeyId, Psk};
-use openmls_traits::OpenMlsProvider as _;
 
 use super::facts::{self, EpochFacts, Leaf};
 use super::{Provider, SUITE, View, checked, credential_with_key, encode, lifetime, load, signer};
@@ -71,8 +70,6 @@ pub(crate) fn commit(
         .propose_removals(plan.removes.iter().map(|leaf| LeafNodeIndex::new(leaf.0)))
         .add_proposal(Proposal::PreSharedKey(Box::new(PreSharedKeyProposal::new(psk_id))))
         .force_self_update(true)
-        .create_group_info(true)
-        .use_ratchet_tree_extension(true)
         .load_psks(provider.storage())
         .map_err(|_| GroupError::Mls("the PSK cannot be loaded"))?
         .build(provider.rand(), provider.crypto(), &signer(own), |_| true)

@@ -1,7 +1,6 @@
 //! What an epoch is, read off its group state.
 
 use openmls::prelude::*;
-use openmls_traits::OpenMlsProvider as _;
 
 use super::{MERGE_COMPONENT, Provider};
 use crate::device::Credential;

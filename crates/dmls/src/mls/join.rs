@@ -1,7 +1,6 @@
 //! Coming into a group: by Welcome or by external commit.
 
 use openmls::prelude::*;
-use openmls_traits::OpenMlsProvider as _;
 use openmls_traits::storage::StorageProvider as _;
 use zeroize::Zeroizing;
 

@@ -39,6 +39,8 @@ pub(crate) struct OpenedFrame {
 /// Why a message did not open.
 pub(crate) enum OpenFailure {
     Rejected(Reason),
+    /// It comes from this device's own leaf, which MLS cannot open.
+    OwnMessage,
     Own(GroupError),
 }
 
@@ -54,7 +56,7 @@ pub(crate) fn open(
     let message = message.try_into_protocol_message().map_err(|_| reject(Reason::WrongKind))?;
     let provider = Provider::over(view, entropy);
     let mut mls = load(&provider, group).map_err(OpenFailure::Own)?;
-    let message = mls.process_message(&provider, message).map_err(|error| reject(refusal(&error)))?;
+    let message = mls.process_message(&provider, message).map_err(|error| refusal(&error))?;
     let Sender::Member(index) = *message.sender() else { return Err(reject(Reason::WrongKind)) };
     let member = mls.member_at(index).ok_or(reject(Reason::Forged))?;
     let sender = facts::leaf(index.u32(), &member.credential, &member.signature_key).map_err(reject)?;
@@ -65,18 +67,21 @@ pub(crate) fn open(
     Ok(OpenedFrame { view: provider.into_view(), sender, plaintext })
 }
 
-/// A used or too old key is another matter than a forgery.
-fn refusal<E>(error: &ProcessMessageError<E>) -> Reason {
-    use openmls::group::{SecretTreeError, ValidationError};
-    use openmls::prelude::MessageDecryptionError;
-    match error {
-        ProcessMessageError::ValidationError(ValidationError::UnableToDecrypt(
-            MessageDecryptionError::SecretTreeError(
-                SecretTreeError::TooDistantInThePast
-                | SecretTreeError::TooDistantInTheFuture
-                | SecretTreeError::SecretReuseError,
-            ),
-        )) => Reason::BeyondWindow,
-        _ => Reason::Forged,
+/// A used or too old key is another matter than a forgery, and an echo is neither.
+///
+/// OpenMLS does not export the type that tells them apart, only its words; a test of this module pins them.
+fn refusal<E>(error: &ProcessMessageError<E>) -> OpenFailure {
+    use openmls::framing::errors::MessageDecryptionError as Decryption;
+    let ProcessMessageError::ValidationError(ValidationError::UnableToDecrypt(Decryption::SecretTreeError(tree))) = error
+    else {
+        return OpenFailure::Rejected(Reason::Forged);
+    };
+    let words = tree.to_string();
+    if words.starts_with("Cannot create decryption secrets from own") {
+        OpenFailure::OwnMessage
+    } else if words.starts_with("Generation is too") || words.contains("deleted to preserve forward secrecy") {
+        OpenFailure::Rejected(Reason::BeyondWindow)
+    } else {
+        OpenFailure::Rejected(Reason::Forged)
     }
 }

@@ -17,9 +17,12 @@ use crate::error::{GroupError, Reason};
 
 pub(crate) use build::{Built, CommitPlan, add_candidate, commit, create, key_package};
 pub(crate) use facts::{EpochFacts, Leaf};
-pub(crate) use join::{join_externally, join_welcome, package_references};
-pub(crate) use message::{OpenFailure, OpenedFrame, open, seal};
-pub(crate) use process::{Processed, Staged, open_grant, process, seal_grant};
+pub(crate) use join::{
+    join_externally, join_welcome, open_welcome_grant, package_references, seal_welcome_grant,
+};
+pub(crate) use message::{OpenFailure, open, seal};
+pub(crate) use openmls::prelude::KeyPackage as Package;
+pub(crate) use process::{ProcessFailure, Processed, devices, open_grant, process, seal_grant};
 pub(crate) use provider::{Provider, View};
 
 /// MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 (RFC 9420 §17.1).

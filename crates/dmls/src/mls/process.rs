@@ -2,7 +2,6 @@
 
 use openmls::prelude::*;
 use openmls::schedule::{PreSharedKeyId, Psk};
-use openmls_traits::OpenMlsProvider as _;
 use openmls_traits::storage::{CURRENT_VERSION, Entity, StorageProvider as _, traits};
 use zeroize::Zeroizing;
 

@@ -1,0 +1,216 @@
+//! The epoch DAG: what is accepted, what builds on what (SPEC §2).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::effect::{EpochKind, EpochRef};
+use crate::id::{Device, EpochId, Height, LeafIndex, Locator, SignatureKey, Timestamp};
+use crate::input::{BaseProof, Desired};
+use crate::mls::Leaf;
+use crate::secret::Secret;
+
+/// A device that an epoch removed, and the event said to justify it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Removal {
+    pub(crate) device: Device,
+    pub(crate) event: Locator,
+}
+
+/// An accepted epoch.
+#[derive(Debug, Clone)]
+pub(crate) struct Epoch {
+    pub(crate) id: EpochId,
+    pub(crate) height: Height,
+    pub(crate) creator: Device,
+    pub(crate) kind: EpochKind,
+    pub(crate) base: Option<EpochRef>,
+    pub(crate) resolves: Vec<EpochRef>,
+    /// Where its commit is; empty while not published or not known.
+    pub(crate) locator: Locator,
+    /// Hash of the commit's bytes: finds echoes and duplicates, names nothing.
+    pub(crate) commit_hash: [u8; 32],
+    pub(crate) proof: BaseProof,
+    pub(crate) leaves: Vec<Leaf>,
+    pub(crate) added: Vec<Device>,
+    pub(crate) removed: Vec<Removal>,
+    pub(crate) first_seen: Timestamp,
+    /// This device's leaf; `None` when the epoch removed it.
+    pub(crate) own_leaf: Option<LeafIndex>,
+    /// This device made it.
+    pub(crate) own: bool,
+    /// This device made it in order to heal: a deliberate update.
+    pub(crate) healing: bool,
+    /// This device came in here: it holds nothing older on this line.
+    pub(crate) entry: bool,
+    /// The view is in the store.
+    pub(crate) held: bool,
+    /// The server refused this device's own commit for good.
+    pub(crate) abandoned: bool,
+    /// Its creator made another commit on the same base.
+    pub(crate) equivocation: bool,
+    /// m: the single-use merge export (SPEC §3.4).
+    pub(crate) merge_export: Option<Secret>,
+    /// M: the merge inputs of its commit (SPEC §3.9).
+    pub(crate) merge_inputs: Option<Secret>,
+}
+
+impl Epoch {
+    /// How others name it.
+    pub(crate) fn reference(&self) -> EpochRef {
+        EpochRef { id: self.id, height: self.height, creator: self.creator.clone(), locator: self.locator.clone() }
+    }
+
+    /// Whether this device with this key has a leaf here.
+    pub(crate) fn has(&self, device: &Device, key: &SignatureKey) -> bool {
+        self.leaves.iter().any(|leaf| leaf.device == *device && leaf.key == *key)
+    }
+
+    /// Members that are not in D: they must not read what is sent from now on.
+    pub(crate) fn outside<'a>(&'a self, desired: &'a Desired) -> impl Iterator<Item = &'a Leaf> {
+        self.leaves.iter().filter(|leaf| !is_desired(desired, leaf))
+    }
+
+    /// {base} ∪ resolves.
+    pub(crate) fn parents(&self) -> BTreeSet<EpochId> {
+        self.base.iter().chain(&self.resolves).map(|parent| parent.id).collect()
+    }
+
+    /// Whether its secrets are here and nobody took it back.
+    pub(crate) fn usable(&self) -> bool {
+        self.held && !self.abandoned && self.own_leaf.is_some()
+    }
+}
+
+/// Whether a leaf is a desired device with the key that its owner vouches for.
+pub(crate) fn is_desired(desired: &Desired, leaf: &Leaf) -> bool {
+    desired.devices.get(&leaf.device).is_some_and(|device| device.key == leaf.key)
+}
+
+/// All accepted epochs.
+#[derive(Default)]
+pub(crate) struct Dag {
+    epochs: BTreeMap<EpochId, Epoch>,
+}
+
+impl Dag {
+    pub(crate) fn get(&self, id: &EpochId) -> Option<&Epoch> {
+        self.epochs.get(id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: &EpochId) -> Option<&mut Epoch> {
+        self.epochs.get_mut(id)
+    }
+
+    pub(crate) fn insert(&mut self, epoch: Epoch) {
+        self.epochs.insert(epoch.id, epoch);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.epochs.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Epoch> {
+        self.epochs.values()
+    }
+
+    pub(crate) fn by_commit(&self, hash: &[u8; 32]) -> Option<&Epoch> {
+        self.iter().find(|epoch| epoch.commit_hash == *hash)
+    }
+
+    /// Epochs that count: not taken back.
+    fn accepted(&self) -> impl Iterator<Item = &Epoch> {
+        self.iter().filter(|epoch| !epoch.abandoned)
+    }
+
+    /// Commits on `base`.
+    pub(crate) fn children<'a>(&'a self, base: &'a EpochId) -> impl Iterator<Item = &'a Epoch> {
+        self.accepted().filter(|epoch| epoch.base.as_ref().is_some_and(|parent| parent.id == *base))
+    }
+
+    /// Every epoch that `id` descends from, by base or resolves, itself included; also those known by name only.
+    pub(crate) fn ancestry(&self, id: &EpochId) -> BTreeSet<EpochId> {
+        let mut found = BTreeSet::new();
+        let mut work = vec![*id];
+        while let Some(next) = work.pop() {
+            if found.insert(next)
+                && let Some(epoch) = self.get(&next)
+            {
+                work.extend(epoch.parents());
+            }
+        }
+        found
+    }
+
+    /// `id` and its bases, newest first.
+    pub(crate) fn base_chain(&self, id: &EpochId) -> Vec<EpochId> {
+        let mut chain = vec![*id];
+        while let Some(base) = chain.last().and_then(|last| self.get(last)).and_then(|epoch| epoch.base.as_ref()) {
+            chain.push(base.id);
+        }
+        chain
+    }
+
+    /// The height of an epoch, by name if it is not accepted here.
+    pub(crate) fn height_of(&self, reference: &EpochRef) -> Height {
+        self.get(&reference.id).map_or(reference.height, |epoch| epoch.height)
+    }
+
+    /// The height that any known epoch or reference gives `id`.
+    pub(crate) fn known_height(&self, id: &EpochId) -> Option<Height> {
+        self.get(id).map(|epoch| epoch.height).or_else(|| self.named(id).map(|reference| reference.height))
+    }
+
+    /// How an accepted commit names `id`.
+    pub(crate) fn named(&self, id: &EpochId) -> Option<&EpochRef> {
+        self.iter().flat_map(|epoch| epoch.base.iter().chain(&epoch.resolves)).find(|reference| reference.id == *id)
+    }
+
+    /// Heads, for me: accepted epochs that no accepted commit builds on or resolves (SPEC §2.6).
+    pub(crate) fn heads(&self, desired: &Desired) -> Vec<&Epoch> {
+        let mut buried = BTreeSet::new();
+        for epoch in self.accepted() {
+            buried.extend(epoch.resolves.iter().map(|head| head.id));
+            if let Some(base) = epoch.base.as_ref().and_then(|base| self.get(&base.id))
+                && buries(epoch, base, desired)
+            {
+                buried.insert(base.id);
+            }
+        }
+        self.accepted().filter(|epoch| !buried.contains(&epoch.id)).collect()
+    }
+
+    /// The highest epoch that all of `heads` descend from (SPEC §3.2).
+    pub(crate) fn fork_point(&self, heads: &[&Epoch]) -> Option<EpochId> {
+        let mut common: Option<BTreeSet<EpochId>> = None;
+        for head in heads {
+            let ancestry = self.ancestry(&head.id);
+            common = Some(match common {
+                None => ancestry,
+                Some(known) => known.intersection(&ancestry).copied().collect(),
+            });
+        }
+        let rank = |id: &EpochId| (self.known_height(id), std::cmp::Reverse(*id));
+        common?.into_iter().max_by_key(rank)
+    }
+
+    /// Known epochs in an order that puts parents before children.
+    pub(crate) fn sorted(&self) -> Vec<&Epoch> {
+        let mut all: Vec<_> = self.iter().collect();
+        all.sort_by_key(|epoch| (epoch.height, epoch.id));
+        all
+    }
+
+    /// Removals that an accepted commit made of `device`.
+    pub(crate) fn removals<'a>(&'a self, device: &'a Device) -> impl Iterator<Item = &'a Removal> {
+        self.accepted().flat_map(|epoch| &epoch.removed).filter(move |removal| removal.device == *device)
+    }
+}
+
+/// Whether `child` buries its base: not if it drops, without naming a cause, a device that may read (SPEC §2.7).
+fn buries(child: &Epoch, base: &Epoch, desired: &Desired) -> bool {
+    base.leaves.iter().filter(|leaf| is_desired(desired, leaf)).all(|leaf| {
+        let kept = child.has(&leaf.device, &leaf.key);
+        kept || child.removed.iter().any(|removal| removal.device == leaf.device && !removal.event.0.is_empty())
+    })
+}

@@ -1,0 +1,500 @@
+//! Commits that come in: from the room, from a member's reply, or from the waiting pool - one way for all (SPEC §6.1).
+
+use sha2::{Digest, Sha256};
+
+use super::{Batch, Group, rejected};
+use crate::dag::{Epoch, Removal};
+use crate::effect::{Applied, EpochKind, EpochRef, Missing, Notice, Publish, Settled, Verdict};
+use crate::entropy::Entropy;
+use crate::error::{GroupError, Reason};
+use crate::frame::{CommitFrame, CommitSender};
+use crate::id::{Device, EpochId, Height, LeafIndex, Locator, Timestamp};
+use crate::mls::{self, Leaf, Processed};
+use crate::pending::{Kind, On, Waiting};
+use crate::secret::{InputKind, Secret, grant_psk, merge_value, no_chain, psk_secret};
+use crate::wire::{self, Change, CommitData, Justification};
+
+/// A commit on its way: raw bytes and where they came from.
+struct Arrived {
+    bytes: Vec<u8>,
+    locator: Option<Locator>,
+    from: String,
+    /// M, when a member answered with it.
+    answered: Option<Secret>,
+}
+
+/// What one look at a commit came to.
+enum Look {
+    Accepted(EpochId),
+    Known,
+    Wait(On),
+    Refused(Reason, Option<Device>),
+}
+
+impl Group {
+    pub(super) fn take_commit(
+        &mut self,
+        bytes: Vec<u8>,
+        locator: Option<Locator>,
+        from: String,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        batch: &mut Batch,
+    ) -> Result<Verdict, GroupError> {
+        let arrived = Arrived { bytes, locator, from, answered: None };
+        let look = self.look_at(&arrived, now, entropy, batch)?;
+        let verdict = match look {
+            Look::Accepted(epoch) => {
+                self.release_waiting(epoch, now, entropy, batch)?;
+                Verdict::Applied(Applied::Commit { epoch })
+            }
+            Look::Known => Verdict::Known,
+            Look::Refused(reason, who) => rejected(reason, who),
+            Look::Wait(on) => {
+                let hint = None;
+                let waiting = self.waiting(Kind::Commit, arrived.bytes, arrived.locator, arrived.from, hint, on, now);
+                self.put_off(waiting, batch)
+            }
+        };
+        Ok(verdict)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn waiting(
+        &self,
+        kind: Kind,
+        bytes: Vec<u8>,
+        locator: Option<Locator>,
+        from: String,
+        hint: Option<Locator>,
+        on: On,
+        now: Timestamp,
+    ) -> Waiting {
+        Waiting { kind, bytes, locator, from, hint, on, since: now, until: now.plus(self.settings.patience) }
+    }
+
+    /// Puts an input into the pool, if its sender has not filled its share.
+    pub(super) fn put_off(&mut self, waiting: Waiting, batch: &mut Batch) -> Verdict {
+        let key = waiting.key();
+        let known = self.pending.get(&key).map(|old| old.on == waiting.on);
+        if known.is_none() && !self.pending.has_room(&waiting.from, waiting.bytes.len()) {
+            return rejected(Reason::TooManyPending, None);
+        }
+        let on = match &waiting.on {
+            On::Epoch(epoch, hint) => Missing::Commit { epoch: *epoch, hint: hint.clone() },
+            On::MergeValue { resolves, .. } => Missing::MergeValue { resolves: resolves.clone() },
+        };
+        let until = waiting.until;
+        if known != Some(true) {
+            batch.writes.push(self.waiting_record(&waiting));
+            self.pending.insert(waiting);
+        }
+        Verdict::Deferred { on, until }
+    }
+
+    /// Everything that waited for `epoch`, and for what comes of that: a worklist, never recursion.
+    pub(super) fn release_waiting(
+        &mut self,
+        epoch: EpochId,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        batch: &mut Batch,
+    ) -> Result<(), GroupError> {
+        let mut made = vec![epoch];
+        while let Some(epoch) = made.pop() {
+            for key in self.pending.freed_by(&epoch) {
+                let Some(waiting) = self.pending.remove(&key) else { continue };
+                let (locator, since) = (waiting.locator.clone(), waiting.since);
+                let verdict = match waiting.kind {
+                    Kind::Message => self.open_waiting(waiting, entropy, batch)?,
+                    Kind::Commit => match self.look_again(waiting, since, now, entropy, batch)? {
+                        Some(Verdict::Applied(Applied::Commit { epoch })) => {
+                            made.push(epoch);
+                            Some(Verdict::Applied(Applied::Commit { epoch }))
+                        }
+                        other => other,
+                    },
+                };
+                if let Some(verdict) = verdict {
+                    batch.writes.push(self.forget_waiting(&key));
+                    batch.settled.push(Settled { locator, verdict });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `None` when it must go on waiting.
+    fn look_again(
+        &mut self,
+        waiting: Waiting,
+        since: Timestamp,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        batch: &mut Batch,
+    ) -> Result<Option<Verdict>, GroupError> {
+        let Waiting { bytes, locator, from, hint, until, .. } = waiting;
+        let arrived = Arrived { bytes, locator, from, answered: None };
+        Ok(match self.look_at(&arrived, now, entropy, batch)? {
+            Look::Accepted(epoch) => Some(Verdict::Applied(Applied::Commit { epoch })),
+            Look::Known => Some(Verdict::Known),
+            Look::Refused(reason, who) => Some(rejected(reason, who)),
+            Look::Wait(on) => {
+                let Arrived { bytes, locator, from, answered: _ } = arrived;
+                let waiting = Waiting { kind: Kind::Commit, bytes, locator, from, hint, on, since, until };
+                batch.writes.push(self.waiting_record(&waiting));
+                self.pending.insert(waiting);
+                None
+            }
+        })
+    }
+
+    /// The one place where a commit is judged.
+    fn look_at(
+        &mut self,
+        arrived: &Arrived,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        batch: &mut Batch,
+    ) -> Result<Look, GroupError> {
+        let hash: [u8; 32] = Sha256::digest(&arrived.bytes).into();
+        if let Some(id) = self.dag.by_commit(&hash).map(|epoch| epoch.id) {
+            self.learn_locator(&id, arrived.locator.as_ref(), batch);
+            return Ok(Look::Known);
+        }
+        let (frame, data) = match self.read(&arrived.bytes) {
+            Ok(read) => read,
+            Err(reason) => return Ok(Look::Refused(reason, None)),
+        };
+        let Some(base) = self.dag.get(&data.base.id) else {
+            let hint = Some(data.base.locator.clone()).filter(|locator| !locator.0.is_empty());
+            return Ok(Look::Wait(On::Epoch(data.base.id, hint)));
+        };
+        let blame = blame(base, frame.sender);
+        if let Err(reason) = self.admissible(base, &data, frame.sender) {
+            return Ok(Look::Refused(reason, blame));
+        }
+        let Some(m) = self.merge_inputs(&data, &frame, arrived.answered.as_ref(), entropy) else {
+            let proof = frame.child_of(&base.proof);
+            let epoch = wire::epoch_id(self.id.as_bytes(), &proof);
+            let resolves = data.resolves.iter().map(|head| head.id).collect();
+            return Ok(Look::Wait(On::MergeValue { epoch, resolves }));
+        };
+        let Some(view) = self.views.get(&base.id) else {
+            return Ok(Look::Refused(Reason::BeyondWindow, blame));
+        };
+        let psk = psk_secret(&no_chain(), &m);
+        let processed = mls::process(view, &base.id, self.id.as_bytes(), &arrived.bytes, psk, entropy);
+        let processed = match processed {
+            Ok(processed) => processed,
+            Err(mls::ProcessFailure::Own(error)) => return Err(error),
+            Err(mls::ProcessFailure::Rejected(reason)) => {
+                self.note_failure(reason, &data, blame.as_ref(), batch);
+                return Ok(Look::Refused(reason, blame));
+            }
+        };
+        if let Err(reason) = changes_match(&data.changes, &processed, frame.sender) {
+            return Ok(Look::Refused(reason, blame));
+        }
+        let proof = frame.child_of(&base.proof);
+        let base_leaves = base.leaves.clone();
+        Ok(self.accept(hash, arrived, data, m, proof, processed, &base_leaves, now, batch))
+    }
+
+    fn note_failure(&self, reason: Reason, data: &CommitData, blame: Option<&Device>, batch: &mut Batch) {
+        if let (Reason::CannotProcess, Some(device)) = (reason, blame) {
+            batch.notices.push(Notice::CannotProcess { device: device.clone(), base: data.base.id });
+        }
+    }
+
+    fn read<'a>(&self, bytes: &'a [u8]) -> Result<(CommitFrame<'a>, CommitData), Reason> {
+        let frame = CommitFrame::parse(bytes)?;
+        if frame.group != self.id.as_bytes() {
+            return Err(Reason::OtherGroup);
+        }
+        Ok((frame, CommitData::parse(frame.authenticated_data)?))
+    }
+
+    /// What can be refused before any cryptography.
+    fn admissible(&self, base: &Epoch, data: &CommitData, sender: CommitSender) -> Result<(), Reason> {
+        if base.abandoned {
+            return Err(Reason::Forged);
+        }
+        if base.own_leaf.is_none() {
+            return Err(Reason::Removed);
+        }
+        let refs = data.resolves.iter().chain([&data.base]);
+        if refs.into_iter().any(|named| self.dag.height_of(named) != named.height) {
+            return Err(Reason::BadHeight);
+        }
+        if sender == CommitSender::New && !data.resolves.is_empty() {
+            return Err(Reason::BadResolves);
+        }
+        let creator = blame(base, sender);
+        let siblings = self.dag.children(&base.id).filter(|child| Some(&child.creator) == creator.as_ref()).count();
+        if siblings >= self.settings.max_children {
+            return Err(Reason::TooManyChildren);
+        }
+        let heads = self.dag.heads(&self.desired);
+        let grows = !heads.iter().any(|head| head.id == base.id);
+        if grows && heads.len() >= self.settings.max_heads { Err(Reason::TooManyHeads) } else { Ok(()) }
+    }
+
+    /// M: from the heads themselves, from this device's grant, or from a member's answer (SPEC §3.5, §3.7, §3.9).
+    fn merge_inputs(
+        &self,
+        data: &CommitData,
+        frame: &CommitFrame<'_>,
+        answered: Option<&Secret>,
+        entropy: &mut dyn Entropy,
+    ) -> Option<Secret> {
+        if let Some(m) = answered {
+            return Some(m.clone());
+        }
+        let held = data.resolves.iter().map(|head| {
+            let export = self.dag.get(&head.id)?.merge_export.clone()?;
+            Some((InputKind::Head, head.id, export))
+        });
+        if let Some(inputs) = held.collect::<Option<Vec<_>>>() {
+            return Some(merge_value(inputs));
+        }
+        if let CommitSender::New = frame.sender {
+            return None;
+        }
+        let view = self.views.get(&data.base.id)?;
+        let context = grant_context(data);
+        mls::open_grant(view, self.id.as_bytes(), &data.grants, &context, &grant_psk(&no_chain()), entropy)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn accept(
+        &mut self,
+        hash: [u8; 32],
+        arrived: &Arrived,
+        data: CommitData,
+        m: Secret,
+        proof: crate::input::BaseProof,
+        processed: Processed,
+        base_leaves: &[Leaf],
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Look {
+        let id = wire::epoch_id(self.id.as_bytes(), &proof);
+        if self.dag.get(&id).is_some() {
+            return Look::Known;
+        }
+        let creator = processed.committer.device.clone();
+        if creator == *self.own.device() && processed.staged.is_some() {
+            batch.notices.push(Notice::Clone { epoch: id });
+        }
+        let equivocation = self.note_equivocation(&data.base.id, &creator, id, batch);
+        let removed_leaves: Vec<_> = processed.removed.iter().map(|leaf| leaf.index).collect();
+        let (leaves, own_leaf, merge_export, view) = match processed.staged {
+            Some(staged) => {
+                let facts = staged.facts;
+                (facts.leaves, Some(facts.own_leaf), Some(facts.merge_export), Some(staged.view))
+            }
+            None => {
+                let kept = base_leaves.iter().filter(|leaf| !removed_leaves.contains(&leaf.index));
+                (kept.chain(&processed.added).cloned().collect(), None, None, None)
+            }
+        };
+        if own_leaf.is_none() {
+            batch.notices.push(Notice::RemovedHere { epoch: id });
+        }
+        let epoch = Epoch {
+            id,
+            height: self.child_height(&data),
+            creator,
+            kind: kind_of(&data, &arrived.bytes),
+            locator: arrived.locator.clone().unwrap_or_default(),
+            commit_hash: hash,
+            proof,
+            leaves,
+            added: processed.added.iter().map(|leaf| leaf.device.clone()).collect(),
+            removed: removals(&data.changes, &processed.removed),
+            first_seen: now,
+            own_leaf,
+            own: false,
+            healing: false,
+            entry: false,
+            held: view.is_some(),
+            abandoned: false,
+            equivocation,
+            merge_export,
+            merge_inputs: Some(m),
+            base: Some(data.base),
+            resolves: data.resolves,
+        };
+        self.insert(epoch, view, Some(&arrived.bytes), batch);
+        Look::Accepted(id)
+    }
+
+    /// `height = 1 + max(height of base, heights of resolved heads)`.
+    pub(super) fn child_height(&self, data: &CommitData) -> Height {
+        let parents = data.resolves.iter().chain([&data.base]).map(|parent| self.dag.height_of(parent));
+        Height(parents.max().unwrap_or_default().0.saturating_add(1))
+    }
+
+    fn note_equivocation(&mut self, base: &EpochId, creator: &Device, id: EpochId, batch: &mut Batch) -> bool {
+        let twin = self.dag.children(base).find(|epoch| epoch.creator == *creator).map(|epoch| epoch.id);
+        let Some(twin) = twin else { return false };
+        batch.notices.push(Notice::Equivocation { device: creator.clone(), epochs: [twin, id] });
+        if let Some(epoch) = self.dag.get_mut(&twin) {
+            epoch.equivocation = true;
+        }
+        batch.writes.extend(self.epoch_record(&twin));
+        true
+    }
+
+    /// An echo, or a copy found elsewhere, tells where the commit is.
+    pub(super) fn learn_locator(&mut self, id: &EpochId, locator: Option<&Locator>, batch: &mut Batch) {
+        let (Some(locator), Some(epoch)) = (locator, self.dag.get_mut(id)) else { return };
+        if epoch.locator.0.is_empty() {
+            epoch.locator = locator.clone();
+            epoch.abandoned = false;
+            batch.writes.extend(self.epoch_record(id));
+        }
+    }
+
+    pub(super) fn take_published(&mut self, id: &EpochId, locator: Locator, batch: &mut Batch) -> Verdict {
+        if self.dag.get(id).is_none() {
+            return rejected(Reason::Mismatch, None);
+        }
+        self.learn_locator(id, Some(&locator), batch);
+        Verdict::Applied(Applied::Commit { epoch: *id })
+    }
+
+    pub(super) fn take_abandoned(&mut self, id: &EpochId, batch: &mut Batch) -> Verdict {
+        let Some(epoch) = self.dag.get_mut(id).filter(|epoch| epoch.own && epoch.locator.0.is_empty()) else {
+            return rejected(Reason::Mismatch, None);
+        };
+        epoch.abandoned = true;
+        batch.writes.extend(self.epoch_record(id));
+        Verdict::Applied(Applied::Fact)
+    }
+
+    pub(super) fn take_merge_reply(
+        &mut self,
+        epoch: &EpochId,
+        value: &[u8],
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        batch: &mut Batch,
+    ) -> Result<Verdict, GroupError> {
+        let waits = |on: &On| matches!(on, On::MergeValue { epoch: waiting, .. } if waiting == epoch);
+        let found = self.pending.iter().find(|(_, waiting)| waits(&waiting.on)).map(|(key, _)| *key);
+        let Some(key) = found else { return Ok(Verdict::Known) };
+        let Some(answered) = Secret::parse(value) else { return Ok(rejected(Reason::Malformed, None)) };
+        let Some(waiting) = self.pending.get(&key).cloned() else { return Ok(Verdict::Known) };
+        let arrived = Arrived {
+            bytes: waiting.bytes,
+            locator: waiting.locator.clone(),
+            from: waiting.from,
+            answered: Some(answered),
+        };
+        // A wrong answer must not end the wait: only an accepted commit leaves the pool.
+        match self.look_at(&arrived, now, entropy, batch)? {
+            Look::Accepted(epoch) => {
+                self.pending.remove(&key);
+                batch.writes.push(self.forget_waiting(&key));
+                let verdict = Verdict::Applied(Applied::Commit { epoch });
+                batch.settled.push(Settled { locator: waiting.locator, verdict });
+                self.release_waiting(epoch, now, entropy, batch)?;
+                Ok(Verdict::Applied(Applied::Commit { epoch }))
+            }
+            Look::Refused(reason, _) => Ok(rejected(reason, None)),
+            Look::Known | Look::Wait(_) => Ok(Verdict::Known),
+        }
+    }
+
+    /// M goes to whom it belongs: the asker must be in the base and in the merged epoch (SPEC §3.9).
+    pub(super) fn answer_merge_request(&mut self, epoch: EpochId, from: Device, batch: &mut Batch) -> Verdict {
+        let value = self.dag.get(&epoch).and_then(|merged| {
+            let base = self.dag.get(&merged.base.as_ref()?.id)?;
+            let member = |epoch: &Epoch| epoch.leaves.iter().any(|leaf| leaf.device == from);
+            let desired = self.desired.devices.contains_key(&from);
+            let entitled = member(merged) && member(base) && desired && merged.held;
+            merged.merge_inputs.clone().filter(|_| entitled && base.kind != EpochKind::External)
+        });
+        let Some(value) = value else { return rejected(Reason::NotInEpoch, Some(from)) };
+        let value = zeroize::Zeroizing::new(value.expose().to_vec());
+        batch.publish.push(Publish::MergeReply { to: from, epoch, value });
+        Verdict::Applied(Applied::Fact)
+    }
+
+    /// Raw commits authenticate themselves; they go to members of the room only.
+    pub(super) fn answer_commit_request(&mut self, epochs: &[EpochId], from: Device, batch: &mut Batch) -> Verdict {
+        if !self.desired.devices.contains_key(&from) {
+            return rejected(Reason::NotInEpoch, Some(from));
+        }
+        let known = epochs.iter().take(super::outgoing::MAX_REPLY).filter_map(|id| {
+            let epoch = self.dag.get(id)?;
+            let locator = Some(epoch.locator.clone()).filter(|locator| !locator.0.is_empty());
+            Some((locator, self.commit_bytes.get(id)?.clone()))
+        });
+        let commits: Vec<_> = known.collect();
+        if !commits.is_empty() {
+            batch.publish.push(Publish::CommitReply { to: from, commits });
+        }
+        Verdict::Applied(Applied::Fact)
+    }
+}
+
+/// The device whose leaf signed the commit, as far as the base shows it.
+fn blame(base: &Epoch, sender: CommitSender) -> Option<Device> {
+    let CommitSender::Member(index) = sender else { return None };
+    base.leaves.iter().find(|leaf| leaf.index == LeafIndex(index)).map(|leaf| leaf.device.clone())
+}
+
+fn kind_of(data: &CommitData, bytes: &[u8]) -> EpochKind {
+    let external = CommitFrame::parse(bytes).is_ok_and(|frame| frame.sender == CommitSender::New);
+    match (external, data.resolves.is_empty()) {
+        (true, _) => EpochKind::External,
+        (false, true) => EpochKind::Commit,
+        (false, false) => EpochKind::Merge,
+    }
+}
+
+/// Each add and remove of a member's commit is named with its justification, and nothing else is (SPEC §2.5).
+fn changes_match(changes: &[Justification], processed: &Processed, sender: CommitSender) -> Result<(), Reason> {
+    if sender == CommitSender::New {
+        return if changes.is_empty() { Ok(()) } else { Err(Reason::Mismatch) };
+    }
+    let named = |wanted: Change| {
+        let mut devices: Vec<_> =
+            changes.iter().filter(|change| change.change == wanted).map(|change| &change.device).collect();
+        devices.sort();
+        devices
+    };
+    let made = |leaves: &'_ [Leaf]| {
+        let mut devices: Vec<_> = leaves.iter().map(|leaf| leaf.device.clone()).collect();
+        devices.sort();
+        devices
+    };
+    let same = |wanted, leaves: &[Leaf]| named(wanted).into_iter().eq(made(leaves).iter());
+    if same(Change::Add, &processed.added) && same(Change::Remove, &processed.removed) {
+        Ok(())
+    } else {
+        Err(Reason::Mismatch)
+    }
+}
+
+fn removals(changes: &[Justification], removed: &[Leaf]) -> Vec<Removal> {
+    let event = |device: &Device| {
+        let named = changes.iter().find(|change| change.change == Change::Remove && change.device == *device);
+        named.map(|change| change.event.clone()).unwrap_or_default()
+    };
+    removed.iter().map(|leaf| Removal { event: event(&leaf.device), device: leaf.device.clone() }).collect()
+}
+
+/// What a grant is bound to: the base and the heads that its commit resolves.
+pub(super) fn grant_context(data: &CommitData) -> Vec<u8> {
+    grant_context_of(&data.base, &data.resolves)
+}
+
+pub(super) fn grant_context_of(base: &EpochRef, resolves: &[EpochRef]) -> Vec<u8> {
+    let mut context = base.id.0.to_vec();
+    resolves.iter().for_each(|head| context.extend(head.id.0));
+    context
+}

@@ -1,0 +1,60 @@
+//! Facts about the room: who may read, who left.
+
+use super::{Batch, Departure, Group};
+use crate::effect::{Applied, Verdict};
+use crate::id::{Device, Locator, Timestamp};
+use crate::input::Desired;
+use crate::plan::Plan;
+
+impl Group {
+    pub(super) fn take_desired(&mut self, desired: Desired, batch: &mut Batch) -> Verdict {
+        if self.desired == desired {
+            return Verdict::Known;
+        }
+        self.desired = desired;
+        batch.writes.push(self.group_record());
+        Verdict::Applied(Applied::Fact)
+    }
+
+    pub(super) fn take_departure(&mut self, user: String, event: Locator, batch: &mut Batch) -> Verdict {
+        if self.departures.contains_key(&event) {
+            return Verdict::Known;
+        }
+        let mut owned = self.desired.devices.iter().filter(|(device, _)| device.user == user);
+        let joined = owned.next().map(|(_, facts)| facts.joined.clone());
+        self.departures.insert(event, Departure { user, joined });
+        batch.writes.push(self.group_record());
+        Verdict::Applied(Applied::Fact)
+    }
+
+    /// Removal is sticky: who was removed with cause comes back only by a join that was not known then (SPEC §5.4).
+    pub(super) fn refused(&self, device: &Device) -> bool {
+        let Some(facts) = self.desired.devices.get(device) else { return true };
+        self.dag.removals(device).any(|removal| {
+            self.departures
+                .get(&removal.event)
+                .is_some_and(|left| left.user == device.user && left.joined.as_ref() == Some(&facts.joined))
+        })
+    }
+
+    /// The event that ended the membership of `device`'s owner, to justify its removal.
+    pub(super) fn cause_of_removal(&self, device: &Device) -> Locator {
+        let user_stays = self.desired.devices.keys().any(|other| other.user == device.user);
+        let left = self.departures.iter().filter(|(_, left)| left.user == device.user).map(|(event, _)| event);
+        if user_stays { Locator::default() } else { left.last().cloned().unwrap_or_default() }
+    }
+
+    pub(super) fn plan(&self) -> Option<Plan<'_>> {
+        Plan::make(&self.dag, &self.desired, self.own.device(), &|device| self.refused(device))
+    }
+
+    /// Keeps the moment from which deadlines count.
+    pub(super) fn note_due(&mut self, now: Timestamp, batch: &mut Batch) {
+        let due = self.plan().is_some_and(|plan| plan.is_due());
+        let since = if due { self.due_since.or(Some(now)) } else { None };
+        if since != self.due_since {
+            self.due_since = since;
+            batch.writes.push(self.group_record());
+        }
+    }
+}

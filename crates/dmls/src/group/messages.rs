@@ -1,0 +1,197 @@
+//! Application messages: sealed in the canonical epoch, opened in theirs.
+
+use super::records::Traffic;
+use super::{Batch, Group, Standing, rejected};
+use crate::codec::push_vector;
+use crate::device::{OwnDevice, verify_strict};
+use crate::effect::{Applied, Notice, Opened, Readiness, SealedMessage, Verdict};
+use crate::entropy::Entropy;
+use crate::error::{GroupError, Reason};
+use crate::frame::MessageFrame;
+use crate::id::{EpochId, LeafIndex, Locator, Sequence, SignatureKey, Timestamp};
+use crate::journal::Durable;
+use crate::mls::{self, OpenFailure};
+use crate::pending::{Kind, On, Waiting};
+use crate::wire::{Left, MessageData};
+
+/// What a message's maker may know and sign while it is being sealed.
+pub struct SealContext<'a> {
+    /// The epoch it will be sealed in.
+    pub epoch: EpochId,
+    /// This device's leaf.
+    pub leaf: LeafIndex,
+    /// This device's count in the epoch.
+    pub sequence: Sequence,
+    own: &'a OwnDevice,
+}
+
+impl SealContext<'_> {
+    /// Signs (EpochId, leaf, sequence, content), so that restored history can be verified (SPEC §6.4).
+    pub fn sign(&self, content: &[u8]) -> [u8; 64] {
+        self.own.signing().sign(&content_payload(&self.epoch, self.leaf, self.sequence, content))
+    }
+}
+
+/// Checks what [`SealContext::sign`] made.
+pub fn verify_content(
+    key: &SignatureKey,
+    epoch: &EpochId,
+    leaf: LeafIndex,
+    sequence: Sequence,
+    content: &[u8],
+    signature: &[u8; 64],
+) -> bool {
+    verify_strict(&key.0, &content_payload(epoch, leaf, sequence, content), signature)
+}
+
+fn content_payload(epoch: &EpochId, leaf: LeafIndex, sequence: Sequence, content: &[u8]) -> Vec<u8> {
+    let mut out = b"DMLS 1.0 content".to_vec();
+    out.extend(epoch.0);
+    out.extend(leaf.0.to_be_bytes());
+    out.extend(sequence.0.to_be_bytes());
+    push_vector(&mut out, content);
+    out
+}
+
+impl Group {
+    /// Seals one message in the epoch of [`Group::readiness`]; the used key is durable before the bytes can be sent.
+    pub fn seal(
+        &mut self,
+        compose: &mut dyn FnMut(&SealContext<'_>) -> Vec<u8>,
+        _now: Timestamp,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Durable<SealedMessage>, GroupError> {
+        let id = match self.readiness() {
+            Readiness::Ready(id) => id,
+            Readiness::CommitFirst(_) => return Err(GroupError::CommitFirst),
+            Readiness::NotInGroup => return Err(GroupError::NotInGroup),
+        };
+        let leaf = self.dag.get(&id).and_then(|epoch| epoch.own_leaf).ok_or(GroupError::NotInGroup)?;
+        let sequence = Sequence(self.traffic.get(&id).map_or(0, |traffic| traffic.sent));
+        let plaintext = zeroize::Zeroizing::new(compose(&SealContext { epoch: id, leaf, sequence, own: &self.own }));
+        let data = MessageData::new(id, sequence, &self.head_ids(), self.left(&id, sequence));
+        let view = self.views.get(&id).ok_or(GroupError::NotInGroup)?;
+        let (view, bytes) = mls::seal(view, self.id.as_bytes(), &self.own, data.encode(), &plaintext, entropy)?;
+        let mut batch = Batch::default();
+        self.replace_view(&id, view, &mut batch);
+        self.traffic.entry(id).or_default().sent += 1;
+        batch.writes.extend(self.traffic_record(&id));
+        if self.last_sent != Some(id) {
+            self.last_sent = Some(id);
+            batch.writes.push(self.group_record());
+        }
+        let epoch = self.dag.get(&id).ok_or(GroupError::NotInGroup)?.reference();
+        Ok(Durable::new(batch.writes, SealedMessage { epoch, sequence, bytes }))
+    }
+
+    /// On the first message in an epoch: the one left, and how many were sent there.
+    fn left(&self, id: &EpochId, sequence: Sequence) -> Option<Left> {
+        let last = self.last_sent.filter(|last| last != id && sequence.0 == 0)?;
+        Some(Left { epoch: last.0, sent: self.traffic.get(&last).map_or(0, |traffic| traffic.sent) })
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn take_message(
+        &mut self,
+        bytes: Vec<u8>,
+        locator: Locator,
+        from: String,
+        commit: Option<Locator>,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        batch: &mut Batch,
+    ) -> Result<Verdict, GroupError> {
+        let data = match self.read_message(&bytes) {
+            Ok(data) => data,
+            Err(reason) => return Ok(rejected(reason, None)),
+        };
+        match self.standing(&data.epoch()) {
+            Standing::Held => self.open(&bytes, &data, entropy, batch),
+            Standing::Gone => Ok(rejected(Reason::BeyondWindow, None)),
+            Standing::Removed => Ok(rejected(Reason::Removed, None)),
+            Standing::BeforeJoin | Standing::NotInEpoch | Standing::Unknown | Standing::NoGroup => {
+                // A Welcome may still bring the epoch, so nothing is refused for good before its time is up.
+                let on = On::Epoch(data.epoch(), commit.clone());
+                let waiting = self.waiting(Kind::Message, bytes, Some(locator), from, commit, on, now);
+                Ok(self.put_off(waiting, batch))
+            }
+        }
+    }
+
+    fn read_message(&self, bytes: &[u8]) -> Result<MessageData, Reason> {
+        let frame = MessageFrame::parse(bytes)?;
+        if frame.group != self.id.as_bytes() {
+            return Err(Reason::OtherGroup);
+        }
+        MessageData::parse(frame.authenticated_data)
+    }
+
+    /// A waiting message whose epoch has come. `None` when it must go on waiting.
+    pub(super) fn open_waiting(
+        &mut self,
+        waiting: Waiting,
+        entropy: &mut dyn Entropy,
+        batch: &mut Batch,
+    ) -> Result<Option<Verdict>, GroupError> {
+        let data = match self.read_message(&waiting.bytes) {
+            Ok(data) => data,
+            Err(reason) => return Ok(Some(rejected(reason, None))),
+        };
+        match self.standing(&data.epoch()) {
+            Standing::Held => self.open(&waiting.bytes, &data, entropy, batch).map(Some),
+            Standing::Removed => Ok(Some(rejected(Reason::Removed, None))),
+            _ => Ok(Some(rejected(Reason::BeyondWindow, None))),
+        }
+    }
+
+    fn open(
+        &mut self,
+        bytes: &[u8],
+        data: &MessageData,
+        entropy: &mut dyn Entropy,
+        batch: &mut Batch,
+    ) -> Result<Verdict, GroupError> {
+        let id = data.epoch();
+        let Some(view) = self.views.get(&id) else { return Ok(rejected(Reason::BeyondWindow, None)) };
+        let opened = match mls::open(view, self.id.as_bytes(), bytes, entropy) {
+            Ok(opened) => opened,
+            Err(OpenFailure::Own(error)) => return Err(error),
+            Err(OpenFailure::Rejected(reason)) => return Ok(rejected(reason, None)),
+            Err(OpenFailure::OwnMessage) => return Ok(self.own_echo(&id, data.sequence(), batch)),
+        };
+        self.replace_view(&id, opened.view, batch);
+        let traffic: &mut Traffic = self.traffic.entry(id).or_default();
+        let fresh = traffic.see(opened.sender.index, data.sequence());
+        batch.writes.extend(self.traffic_record(&id));
+        let device = opened.sender.device;
+        if !fresh {
+            return Ok(rejected(Reason::Replay, Some(device)));
+        }
+        self.note_heads(data, &device, batch);
+        Ok(Verdict::Applied(Applied::Message(Opened {
+            epoch: id,
+            leaf: opened.sender.index,
+            device,
+            key: opened.sender.key,
+            sequence: data.sequence(),
+            plaintext: opened.plaintext,
+        })))
+    }
+
+    /// A message of one's own leaf: an echo, unless this device never made it.
+    fn own_echo(&self, epoch: &EpochId, sequence: Sequence, batch: &mut Batch) -> Verdict {
+        if self.traffic.get(epoch).is_none_or(|traffic| sequence.0 >= traffic.sent) {
+            batch.notices.push(Notice::Clone { epoch: *epoch });
+        }
+        Verdict::Known
+    }
+
+    fn note_heads(&self, data: &MessageData, device: &crate::id::Device, batch: &mut Batch) {
+        let known = |short: &[u8; 8]| self.dag.iter().any(|epoch| epoch.id.short() == *short);
+        let unknown = data.head_ids().iter().filter(|short| !known(short)).count();
+        if unknown > 0 {
+            let count = u16::try_from(unknown).unwrap_or(u16::MAX);
+            batch.notices.push(Notice::UnknownHeads { device: device.clone(), count });
+        }
+    }
+}

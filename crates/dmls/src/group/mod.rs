@@ -1,0 +1,180 @@
+//! The facade: one group, as one device sees it.
+//!
+//! A host calls [`Group::handle`] with everything that happens, stores what comes back and publishes what follows.
+//! It asks [`Group::readiness`] before it seals, [`Group::due`] for what the group should do by itself, and
+//! [`Group::needs`] for what to fetch. After a failed store the group in memory is ahead of the disk: drop it, load it.
+
+mod commits;
+mod header;
+mod joins;
+mod messages;
+mod members;
+mod outgoing;
+mod records;
+mod view;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::dag::Dag;
+use crate::device::OwnDevice;
+use crate::effect::{Applied, Notice, Outcome, Publish, Settled, Verdict};
+use crate::entropy::Entropy;
+use crate::error::{GroupError, Reason};
+use crate::id::{Device, EpochId, GroupId, Locator, Timestamp};
+use crate::input::{Desired, Input};
+use crate::journal::{Durable, Write};
+use crate::mls::View;
+use crate::pending::Pending;
+
+pub use header::{CommitHeader, MessageHeader, inspect_commit, inspect_message};
+pub use messages::{SealContext, verify_content};
+pub use outgoing::Orders;
+pub use view::Standing;
+
+use records::Traffic;
+
+/// Parameters, with the defaults of SPEC §5.6.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Bytes of MLSMessage that fit into one published commit.
+    pub commit_limit: usize,
+    /// Milliseconds between the ranks of those who may commit what is due.
+    pub slot: u64,
+    /// Milliseconds before others are asked for what a grant should have brought.
+    pub grace: u64,
+    /// Milliseconds that an input may wait.
+    pub patience: u64,
+    /// Epochs that are held to process late commits and messages.
+    pub max_held: usize,
+    /// Heads that a group may have.
+    pub max_heads: usize,
+    /// Commits that one device may make on one base.
+    pub max_children: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            commit_limit: 47_000,
+            slot: 500,
+            grace: 30_000,
+            patience: 24 * 3_600_000,
+            max_held: 64,
+            max_heads: 64,
+            max_children: 2,
+        }
+    }
+}
+
+/// A membership that ended, and what was known of it then.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct Departure {
+    user: String,
+    joined: Option<Locator>,
+}
+
+/// One group, as one device sees it.
+pub struct Group {
+    id: GroupId,
+    own: Arc<OwnDevice>,
+    settings: Settings,
+    dag: Dag,
+    views: BTreeMap<EpochId, View>,
+    traffic: BTreeMap<EpochId, Traffic>,
+    /// Raw commits, to be served again to members that lack them.
+    commit_bytes: BTreeMap<EpochId, Vec<u8>>,
+    pending: Pending,
+    desired: Desired,
+    departures: BTreeMap<Locator, Departure>,
+    /// When something first became due; traffic does not push it.
+    due_since: Option<Timestamp>,
+    /// The epoch this device last sent in, to tell others what it left.
+    last_sent: Option<EpochId>,
+}
+
+/// What one call gathers.
+#[derive(Default)]
+struct Batch {
+    writes: Vec<Write>,
+    settled: Vec<Settled>,
+    notices: Vec<Notice>,
+    publish: Vec<Publish>,
+}
+
+impl Batch {
+    fn done(self, verdict: Verdict) -> Durable<Outcome> {
+        let Self { writes, settled, notices, publish } = self;
+        Durable::new(writes, Outcome { verdict, settled, notices, publish })
+    }
+}
+
+fn rejected(reason: Reason, who: Option<Device>) -> Verdict {
+    Verdict::Rejected { reason, who }
+}
+
+impl Group {
+    /// A group of which this device is in no epoch yet.
+    pub fn new(group: GroupId, own: Arc<OwnDevice>, settings: Settings) -> Self {
+        Self {
+            id: group,
+            own,
+            settings,
+            dag: Dag::default(),
+            views: BTreeMap::new(),
+            traffic: BTreeMap::new(),
+            commit_bytes: BTreeMap::new(),
+            pending: Pending::default(),
+            desired: Desired::default(),
+            departures: BTreeMap::new(),
+            due_since: None,
+            last_sent: None,
+        }
+    }
+
+    /// The group's name.
+    pub fn id(&self) -> &GroupId {
+        &self.id
+    }
+
+    /// Takes in one thing that happened and gives its verdict, whichever way it came (SPEC §6.1).
+    pub fn handle(
+        &mut self,
+        input: Input,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Durable<Outcome>, GroupError> {
+        let mut batch = Batch::default();
+        let verdict = match input {
+            Input::Desired(desired) => self.take_desired(desired, &mut batch),
+            Input::Departed { user, event } => self.take_departure(user, event, &mut batch),
+            Input::Commit { bytes, locator, from } => {
+                self.take_commit(bytes, locator, from, now, entropy, &mut batch)?
+            }
+            Input::Message { bytes, locator, from, commit } => {
+                self.take_message(bytes, locator, from, commit, now, entropy, &mut batch)?
+            }
+            Input::Published { epoch, locator } => self.take_published(&epoch, locator, &mut batch),
+            Input::Abandoned { epoch } => self.take_abandoned(&epoch, &mut batch),
+            Input::MergeReply { epoch, value, from: _ } => {
+                self.take_merge_reply(&epoch, &value, now, entropy, &mut batch)?
+            }
+            Input::MergeRequest { epoch, from } => self.answer_merge_request(epoch, from, &mut batch),
+            Input::CommitRequest { epochs, from } => self.answer_commit_request(&epochs, from, &mut batch),
+            Input::Tick => Verdict::Applied(Applied::Fact),
+        };
+        self.settle_expired(now, &mut batch);
+        self.note_due(now, &mut batch);
+        Ok(batch.done(verdict))
+    }
+
+    /// Deferred inputs whose time is up get their last verdict.
+    fn settle_expired(&mut self, now: Timestamp, batch: &mut Batch) {
+        for key in self.pending.expired(now) {
+            if let Some(waiting) = self.pending.remove(&key) {
+                batch.writes.push(self.forget_waiting(&key));
+                batch.settled.push(Settled { locator: waiting.locator, verdict: rejected(Reason::Expired, None) });
+            }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! This device's own commits: everything that is due, in one commit, stored before it is published.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::commits::grant_context_of;
+use super::{Batch, Group};
+use crate::dag::{Epoch, Removal};
+use crate::effect::{
+    Applied, EpochKind, EpochRef, Outcome, OutgoingCommit, OutgoingWelcome, Publish, Verdict,
+};
+use crate::entropy::Entropy;
+use crate::error::GroupError;
+use crate::id::{Device, EpochId, LeafIndex, Locator, Timestamp};
+use crate::journal::Durable;
+use crate::mls::{self, Built, CommitPlan, Leaf, Package};
+use crate::secret::{InputKind, Secret, grant_psk, merge_value, no_chain, psk_secret};
+use crate::wire::{self, Change, CommitData, Grant, Justification, PskId};
+
+/// At most this many raw commits go into one reply.
+pub(super) const MAX_REPLY: usize = 32;
+
+/// Claimed key packages and wishes that go into one commit, together with all else that is due.
+#[derive(Default)]
+pub struct Orders {
+    /// Key packages (MLSMessage bytes) that could be claimed for devices of [`crate::effect::Due::add`].
+    pub packages: Vec<(Device, Vec<u8>)>,
+    /// Commit even if nothing is due: a rekey.
+    pub update: bool,
+}
+
+/// A commit decided on, before any cryptography.
+struct Decision {
+    base: EpochRef,
+    removes: Vec<(Leaf, Locator)>,
+    adds: BTreeMap<Device, Package>,
+    resolves: Vec<EpochRef>,
+    inputs: Vec<(InputKind, EpochId, Secret)>,
+    /// Kept members of the base that are missing from some resolved head.
+    one_sided: Vec<LeafIndex>,
+    own_leaf: LeafIndex,
+    update: bool,
+}
+
+impl Group {
+    /// One commit that does all that is due: removes, adds as far as packages came, a merge of all other heads.
+    pub fn carry_out(
+        &mut self,
+        orders: Orders,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Durable<Outcome>, GroupError> {
+        let decision = self.decide(orders, entropy)?;
+        let m = merge_value(decision.inputs.clone());
+        let data = self.bookkeeping(&decision, &m, entropy)?;
+        let mut r = [0; 32];
+        entropy.fill(&mut r)?;
+        let plan = CommitPlan {
+            adds: decision.adds.values().cloned().collect(),
+            removes: decision.removes.iter().map(|(leaf, _)| leaf.index).collect(),
+            psk_id: PskId { base: decision.base.id, leaf: decision.own_leaf, r },
+            psk: psk_secret(&no_chain(), &m),
+            authenticated_data: data.encode(),
+        };
+        let view = self.views.get(&decision.base.id).ok_or(GroupError::NotInGroup)?;
+        let built = mls::commit(view, self.id.as_bytes(), &self.own, plan, entropy)?;
+        if built.bytes.len() > self.settings.commit_limit {
+            return Err(GroupError::TooLarge { bytes: built.bytes.len(), limit: self.settings.commit_limit });
+        }
+        self.keep_own(decision, data, m, built, now, entropy)
+    }
+
+    fn decide(&self, orders: Orders, entropy: &mut dyn Entropy) -> Result<Decision, GroupError> {
+        let plan = self.plan().ok_or(GroupError::NotInGroup)?;
+        let base = plan.base;
+        let adds = self.candidates(&plan.add, orders.packages, entropy);
+        let idle = adds.is_empty() && plan.remove.is_empty() && plan.differing.is_empty();
+        if idle && !orders.update && !plan.stale {
+            return Err(GroupError::NothingDue);
+        }
+        let mut resolves: Vec<&Epoch> = plan.resolve.iter().copied().filter(|head| head.merge_export.is_some()).collect();
+        resolves.sort_by_key(|head| head.id);
+        let input = |head: &&Epoch| head.merge_export.clone().map(|export| (InputKind::Head, head.id, export));
+        let removes: Vec<_> =
+            plan.remove.iter().map(|leaf| ((*leaf).clone(), self.cause_of_removal(&leaf.device))).collect();
+        let kept = base.leaves.iter().filter(|leaf| plan.remove.iter().all(|gone| gone.index != leaf.index));
+        let missing = |leaf: &&Leaf| resolves.iter().any(|head| !head.has(&leaf.device, &leaf.key));
+        Ok(Decision {
+            base: base.reference(),
+            one_sided: kept.filter(missing).map(|leaf| leaf.index).collect(),
+            inputs: resolves.iter().filter_map(input).collect(),
+            resolves: resolves.iter().map(|head| head.reference()).collect(),
+            own_leaf: base.own_leaf.ok_or(GroupError::NotInGroup)?,
+            update: orders.update || plan.stale,
+            removes,
+            adds,
+        })
+    }
+
+    /// The claimed packages that are what they should be: for a device that is due, under the key its owner vouches for.
+    fn candidates(
+        &self,
+        due: &[Device],
+        packages: Vec<(Device, Vec<u8>)>,
+        entropy: &mut dyn Entropy,
+    ) -> BTreeMap<Device, Package> {
+        let mut out = BTreeMap::new();
+        for (device, bytes) in packages {
+            let Ok((leaf, package)) = mls::add_candidate(&bytes, entropy) else { continue };
+            let vouched = self.desired.devices.get(&device).is_some_and(|facts| facts.key == leaf.key);
+            if leaf.device == device && vouched && due.contains(&device) {
+                out.insert(device, package);
+            }
+        }
+        out
+    }
+
+    fn bookkeeping(
+        &self,
+        decision: &Decision,
+        m: &Secret,
+        entropy: &mut dyn Entropy,
+    ) -> Result<CommitData, GroupError> {
+        let desired = self.desired.devices.iter().map(|(device, facts)| (device, &facts.key.0));
+        Ok(CommitData {
+            base: decision.base.clone(),
+            resolves: decision.resolves.clone(),
+            membership: wire::membership_digest(desired),
+            policy: [0; 32],
+            changes: self.justifications(decision),
+            grants: self.grants(decision, m, entropy)?,
+        })
+    }
+
+    fn justifications(&self, decision: &Decision) -> Vec<Justification> {
+        let add = |device: &Device| Justification {
+            change: Change::Add,
+            device: device.clone(),
+            event: self.desired.devices.get(device).map(|facts| facts.joined.clone()).unwrap_or_default(),
+        };
+        let remove = |(leaf, event): &(Leaf, Locator)| Justification {
+            change: Change::Remove,
+            device: leaf.device.clone(),
+            event: event.clone(),
+        };
+        decision.adds.keys().map(add).chain(decision.removes.iter().map(remove)).collect()
+    }
+
+    fn grants(&self, decision: &Decision, m: &Secret, entropy: &mut dyn Entropy) -> Result<Vec<Grant>, GroupError> {
+        let view = self.views.get(&decision.base.id).ok_or(GroupError::NotInGroup)?;
+        let context = grant_context_of(&decision.base, &decision.resolves);
+        let psk = grant_psk(&no_chain());
+        let leaves = decision.one_sided.iter().filter(|leaf| **leaf != decision.own_leaf);
+        leaves.map(|leaf| mls::seal_grant(view, self.id.as_bytes(), *leaf, &context, &psk, m, entropy)).collect()
+    }
+
+    /// The state after one's own commit is stored under its EpochId before anything leaves the device (SPEC §7.2).
+    fn keep_own(
+        &mut self,
+        decision: Decision,
+        data: CommitData,
+        m: Secret,
+        built: Built,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Durable<Outcome>, GroupError> {
+        let base_proof = self.dag.get(&decision.base.id).ok_or(GroupError::NotInGroup)?.proof.clone();
+        let height = self.child_height(&data);
+        let kind = if data.resolves.is_empty() { EpochKind::Commit } else { EpochKind::Merge };
+        let removed = |(leaf, event): (Leaf, Locator)| Removal { device: leaf.device, event };
+        let Built { bytes, welcome, group_info, view, facts } = built;
+        let mut welcomes = Vec::new();
+        for (device, package) in &decision.adds {
+            let Some(welcome) = &welcome else { continue };
+            let grant = mls::seal_welcome_grant(package, &welcome_context(&facts.id), &m, entropy)?;
+            let base = base_proof.clone();
+            welcomes.push(OutgoingWelcome { to: device.clone(), bytes: welcome.clone(), base, grant });
+        }
+        let epoch = Epoch {
+            id: facts.id,
+            height,
+            creator: self.own.device().clone(),
+            kind,
+            base: Some(decision.base.clone()),
+            resolves: decision.resolves.clone(),
+            locator: Locator::default(),
+            commit_hash: Sha256::digest(&bytes).into(),
+            proof: facts.proof,
+            leaves: facts.leaves,
+            added: decision.adds.keys().cloned().collect(),
+            removed: decision.removes.into_iter().map(removed).collect(),
+            first_seen: now,
+            own_leaf: Some(facts.own_leaf),
+            own: true,
+            healing: decision.update,
+            entry: false,
+            held: true,
+            abandoned: false,
+            equivocation: false,
+            merge_export: Some(facts.merge_export),
+            merge_inputs: Some(m),
+        };
+        let commit = OutgoingCommit {
+            epoch: epoch.reference(),
+            base: decision.base,
+            resolves: decision.resolves,
+            bytes: bytes.clone(),
+            group_info,
+            welcomes,
+        };
+        self.finish_own(epoch, view, commit, now, entropy)
+    }
+
+    pub(super) fn finish_own(
+        &mut self,
+        epoch: Epoch,
+        view: mls::View,
+        commit: OutgoingCommit,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Durable<Outcome>, GroupError> {
+        let mut batch = Batch::default();
+        let id = epoch.id;
+        self.insert(epoch, Some(view), Some(&commit.bytes), &mut batch);
+        batch.publish.push(Publish::Commit(Box::new(commit)));
+        self.release_waiting(id, now, entropy, &mut batch)?;
+        self.note_due(now, &mut batch);
+        Ok(batch.done(Verdict::Applied(Applied::Commit { epoch: id })))
+    }
+}
+
+/// What a Welcome's grant is bound to.
+pub(super) fn welcome_context(epoch: &EpochId) -> Vec<u8> {
+    let mut context = b"DMLS 1.0 welcome".to_vec();
+    context.extend(epoch.0);
+    context
+}

@@ -1,0 +1,332 @@
+//! The persistent form of a group: versioned records in six tables (docs/STORAGE.md).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use zeroize::Zeroizing;
+
+use super::{Batch, Departure, Group, Settings};
+use crate::codec::{RecordError, from_record, to_record};
+use crate::dag::{Epoch, Removal};
+use crate::device::OwnDevice;
+use crate::effect::{EpochKind, EpochRef};
+use crate::error::LoadError;
+use crate::id::{Device, EpochId, GroupId, Height, LeafIndex, Locator, Sequence, Timestamp};
+use crate::input::{BaseProof, Desired};
+use crate::journal::{Entry, Records, Table, Write};
+use crate::mls::{Leaf, View};
+use crate::pending::Waiting;
+use crate::secret::Secret;
+
+/// One record a group: desired devices, departures, deadlines.
+pub(crate) const GROUP: Table = Table("dmls.group");
+/// One record an epoch: its stub.
+pub(crate) const EPOCH: Table = Table("dmls.epoch");
+/// The MLS state of held epochs: one record a value.
+pub(crate) const VIEW: Table = Table("dmls.view");
+/// Message counts of an epoch.
+pub(crate) const TRAFFIC: Table = Table("dmls.traffic");
+/// Raw commits.
+pub(crate) const COMMIT: Table = Table("dmls.commit");
+/// Waiting inputs.
+pub(crate) const PENDING: Table = Table("dmls.pending");
+
+const VERSION: u8 = 1;
+/// Sequence numbers that may be missing below the highest one seen, for each sender.
+const MAX_GAPS: usize = 2_000;
+
+/// What a sender's sequence numbers were: all below `below`, and those in `above`.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+struct Seen {
+    below: u32,
+    above: BTreeSet<u32>,
+}
+
+/// Message counts of one epoch.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub(super) struct Traffic {
+    /// How many messages this device sealed here.
+    pub(super) sent: u32,
+    seen: BTreeMap<u32, Seen>,
+}
+
+impl Traffic {
+    /// Notes a sequence number; `false` when it was seen before.
+    pub(super) fn see(&mut self, leaf: LeafIndex, sequence: Sequence) -> bool {
+        let seen = self.seen.entry(leaf.0).or_default();
+        if sequence.0 < seen.below || !seen.above.insert(sequence.0) {
+            return false;
+        }
+        while seen.above.remove(&seen.below) {
+            seen.below += 1;
+        }
+        if seen.above.len() > MAX_GAPS
+            && let Some(lowest) = seen.above.pop_first()
+        {
+            seen.below = lowest + 1;
+        }
+        true
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct GroupRecord {
+    desired: Desired,
+    departures: Vec<(Locator, Departure)>,
+    due_since: Option<Timestamp>,
+    last_sent: Option<EpochId>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EpochRecord {
+    id: EpochId,
+    height: Height,
+    creator: Device,
+    kind: EpochKind,
+    base: Option<EpochRef>,
+    resolves: Vec<EpochRef>,
+    locator: Locator,
+    commit_hash: ByteBuf,
+    proof: BaseProof,
+    leaves: Vec<Leaf>,
+    added: Vec<Device>,
+    removed: Vec<Removal>,
+    first_seen: Timestamp,
+    own_leaf: Option<LeafIndex>,
+    own: bool,
+    healing: bool,
+    entry: bool,
+    held: bool,
+    abandoned: bool,
+    equivocation: bool,
+    merge_export: Option<ByteBuf>,
+    merge_inputs: Option<ByteBuf>,
+}
+
+fn bare(secret: Option<&Secret>) -> Option<ByteBuf> {
+    secret.map(|secret| ByteBuf::from(secret.expose().to_vec()))
+}
+
+impl EpochRecord {
+    fn of(epoch: &Epoch) -> Self {
+        let epoch = epoch.clone();
+        Self {
+            commit_hash: ByteBuf::from(epoch.commit_hash.to_vec()),
+            merge_export: bare(epoch.merge_export.as_ref()),
+            merge_inputs: bare(epoch.merge_inputs.as_ref()),
+            id: epoch.id,
+            height: epoch.height,
+            creator: epoch.creator,
+            kind: epoch.kind,
+            base: epoch.base,
+            resolves: epoch.resolves,
+            locator: epoch.locator,
+            proof: epoch.proof,
+            leaves: epoch.leaves,
+            added: epoch.added,
+            removed: epoch.removed,
+            first_seen: epoch.first_seen,
+            own_leaf: epoch.own_leaf,
+            own: epoch.own,
+            healing: epoch.healing,
+            entry: epoch.entry,
+            held: epoch.held,
+            abandoned: epoch.abandoned,
+            equivocation: epoch.equivocation,
+        }
+    }
+
+    fn restore(self) -> Option<Epoch> {
+        let secret = |bytes: Option<ByteBuf>| bytes.map(|bytes| Secret::parse(&Zeroizing::new(bytes.into_vec())));
+        Some(Epoch {
+            commit_hash: self.commit_hash.as_ref().try_into().ok()?,
+            merge_export: secret(self.merge_export).map_or(Some(None), |value| value.map(Some))?,
+            merge_inputs: secret(self.merge_inputs).map_or(Some(None), |value| value.map(Some))?,
+            id: self.id,
+            height: self.height,
+            creator: self.creator,
+            kind: self.kind,
+            base: self.base,
+            resolves: self.resolves,
+            locator: self.locator,
+            proof: self.proof,
+            leaves: self.leaves,
+            added: self.added,
+            removed: self.removed,
+            first_seen: self.first_seen,
+            own_leaf: self.own_leaf,
+            own: self.own,
+            healing: self.healing,
+            entry: self.entry,
+            held: self.held,
+            abandoned: self.abandoned,
+            equivocation: self.equivocation,
+        })
+    }
+}
+
+fn damaged<E>(table: Table, error: RecordError) -> LoadError<E> {
+    match error {
+        RecordError::Damaged => LoadError::Damaged(table.0),
+        RecordError::Newer { found } => LoadError::NewerVersion { table: table.0, found, known: VERSION },
+    }
+}
+
+fn scan<R: Records>(records: &R, table: Table, prefix: &[u8]) -> Result<Vec<Entry>, LoadError<R::Error>> {
+    records.scan(table, prefix).map_err(LoadError::Store)
+}
+
+fn read<T: serde::de::DeserializeOwned, E>(table: Table, bytes: &[u8]) -> Result<T, LoadError<E>> {
+    from_record(VERSION, bytes).map_err(|error| damaged(table, error))
+}
+
+impl Group {
+    /// Every record of this group starts with its length-prefixed name.
+    fn prefix(&self) -> Vec<u8> {
+        let name = self.id.as_bytes();
+        let mut key = u16::try_from(name.len()).unwrap_or(u16::MAX).to_be_bytes().to_vec();
+        key.extend(name);
+        key
+    }
+
+    fn key(&self, parts: &[&[u8]]) -> Vec<u8> {
+        let mut key = self.prefix();
+        parts.iter().for_each(|part| key.extend(*part));
+        key
+    }
+
+    pub(super) fn group_record(&self) -> Write {
+        let record = GroupRecord {
+            desired: self.desired.clone(),
+            departures: self.departures.iter().map(|(event, left)| (event.clone(), left.clone())).collect(),
+            due_since: self.due_since,
+            last_sent: self.last_sent,
+        };
+        Write::put(GROUP, self.prefix(), to_record(VERSION, &record))
+    }
+
+    pub(super) fn epoch_record(&self, id: &EpochId) -> Option<Write> {
+        let epoch = self.dag.get(id)?;
+        Some(Write::put(EPOCH, self.key(&[&id.0]), to_record(VERSION, &EpochRecord::of(epoch))))
+    }
+
+    pub(super) fn traffic_record(&self, id: &EpochId) -> Option<Write> {
+        let traffic = self.traffic.get(id)?;
+        Some(Write::put(TRAFFIC, self.key(&[&id.0]), to_record(VERSION, traffic)))
+    }
+
+    pub(super) fn waiting_record(&self, waiting: &Waiting) -> Write {
+        Write::put(PENDING, self.key(&[&waiting.key()]), to_record(VERSION, waiting))
+    }
+
+    pub(super) fn forget_waiting(&self, key: &[u8; 32]) -> Write {
+        Write::delete(PENDING, self.key(&[key]))
+    }
+
+    /// Keeps a new epoch: stub, view and commit, in one transaction with everything else of the batch.
+    pub(super) fn insert(&mut self, epoch: Epoch, view: Option<View>, commit: Option<&[u8]>, batch: &mut Batch) {
+        let id = epoch.id;
+        self.dag.insert(epoch);
+        batch.writes.extend(self.epoch_record(&id));
+        if let Some(view) = view {
+            self.views.insert(id, View::default());
+            self.replace_view(&id, view, batch);
+        }
+        if let Some(commit) = commit {
+            self.commit_bytes.insert(id, commit.to_vec());
+            batch.writes.push(Write::put(COMMIT, self.key(&[&id.0]), commit.to_vec()));
+        }
+        self.retain(batch);
+    }
+
+    /// Stores what changed in an epoch's view.
+    pub(super) fn replace_view(&mut self, id: &EpochId, view: View, batch: &mut Batch) {
+        let old = self.views.get(id).cloned().unwrap_or_default();
+        let (puts, deletes) = view.changes_since(&old);
+        for (key, value) in puts {
+            batch.writes.push(Write::put(VIEW, self.key(&[&id.0, &key]), value.to_vec()));
+        }
+        for key in deletes {
+            batch.writes.push(Write::delete(VIEW, self.key(&[&id.0, &key])));
+        }
+        self.views.insert(*id, view);
+    }
+
+    /// Lets the oldest epochs go that are no heads, beyond the number that may be held.
+    fn retain(&mut self, batch: &mut Batch) {
+        let heads = self.head_ids();
+        let mut held: Vec<_> = self.dag.iter().filter(|epoch| epoch.held).map(|epoch| (epoch.height, epoch.id)).collect();
+        held.sort();
+        held.retain(|(_, id)| !heads.contains(id));
+        let excess = held.len().saturating_sub(self.settings.max_held);
+        for (_, id) in held.into_iter().take(excess) {
+            self.let_go(&id, batch);
+        }
+    }
+
+    fn let_go(&mut self, id: &EpochId, batch: &mut Batch) {
+        self.replace_view(id, View::default(), batch);
+        self.views.remove(id);
+        if let Some(epoch) = self.dag.get_mut(id) {
+            epoch.held = false;
+            epoch.merge_export = None;
+            epoch.merge_inputs = None;
+        }
+        batch.writes.extend(self.epoch_record(id));
+    }
+
+    /// Reads a group back.
+    pub fn load<R: Records>(
+        group: GroupId,
+        own: Arc<OwnDevice>,
+        settings: Settings,
+        records: &R,
+    ) -> Result<Self, LoadError<R::Error>> {
+        let mut this = Self::new(group, own, settings);
+        let prefix = this.prefix();
+        if let Some(bytes) = records.get(GROUP, &prefix).map_err(LoadError::Store)? {
+            let record: GroupRecord = read(GROUP, &bytes)?;
+            this.desired = record.desired;
+            this.departures = record.departures.into_iter().collect();
+            this.due_since = record.due_since;
+            this.last_sent = record.last_sent;
+        }
+        for (_, bytes) in scan(records, EPOCH, &prefix)? {
+            let record: EpochRecord = read(EPOCH, &bytes)?;
+            this.dag.insert(record.restore().ok_or(LoadError::Damaged(EPOCH.0))?);
+        }
+        for (_, bytes) in scan(records, PENDING, &prefix)? {
+            this.pending.insert(read(PENDING, &bytes)?);
+        }
+        this.load_by_epoch(records, &prefix)?;
+        Ok(this)
+    }
+
+    fn load_by_epoch<R: Records>(&mut self, records: &R, prefix: &[u8]) -> Result<(), LoadError<R::Error>> {
+        let split = |table: Table, key: &[u8]| -> Result<(EpochId, Vec<u8>), LoadError<R::Error>> {
+            let rest = key.get(prefix.len()..).ok_or(LoadError::Damaged(table.0))?;
+            let (id, rest) = rest.split_at_checked(32).ok_or(LoadError::Damaged(table.0))?;
+            let id = EpochId::parse(id).ok_or(LoadError::Damaged(table.0))?;
+            Ok((id, rest.to_vec()))
+        };
+        for (key, bytes) in scan(records, TRAFFIC, prefix)? {
+            let (id, _) = split(TRAFFIC, &key)?;
+            self.traffic.insert(id, read(TRAFFIC, &bytes)?);
+        }
+        for (key, bytes) in scan(records, COMMIT, prefix)? {
+            let (id, _) = split(COMMIT, &key)?;
+            self.commit_bytes.insert(id, bytes.to_vec());
+        }
+        let mut values: BTreeMap<EpochId, Vec<(Vec<u8>, Zeroizing<Vec<u8>>)>> = BTreeMap::new();
+        for (key, bytes) in scan(records, VIEW, prefix)? {
+            let (id, rest) = split(VIEW, &key)?;
+            values.entry(id).or_default().push((rest, bytes));
+        }
+        for (id, entries) in values {
+            self.views.insert(id, View::from_entries(entries));
+        }
+        Ok(())
+    }
+}

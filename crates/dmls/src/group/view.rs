@@ -1,0 +1,192 @@
+//! What a host and people may ask of a group; nothing here changes anything.
+
+use super::Group;
+use crate::base::eligible;
+use crate::dag::Epoch;
+use crate::effect::{Due, EpochInfo, EpochRef, Need, Readiness};
+use crate::id::{Device, EpochId, Timestamp};
+use crate::pending::On;
+use crate::plan::Plan;
+
+/// How this device stands to an epoch: why a message of it cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Standing {
+    /// It holds the epoch.
+    Held,
+    /// It held the epoch, whose keys are gone.
+    Gone,
+    /// It was removed before that epoch.
+    Removed,
+    /// The epoch is older than this device's first.
+    BeforeJoin,
+    /// The epoch lies on a fork that this device was never in.
+    NotInEpoch,
+    /// The commit that makes it is not known yet.
+    Unknown,
+    /// This device is in no epoch at all.
+    NoGroup,
+}
+
+impl Group {
+    /// What the group should do by itself, and when (SPEC §3.3).
+    pub fn due(&self, _now: Timestamp) -> Due {
+        let Some(plan) = self.plan() else { return Due::default() };
+        let mut due = describe(&plan);
+        let rank = plan.rank(self.own.device(), &self.desired);
+        due.at = self.due_since.filter(|_| plan.is_due()).map(|since| since.plus(self.settings.slot * (1 + rank)));
+        due
+    }
+
+    /// Whether a message may be sealed now.
+    pub fn readiness(&self) -> Readiness {
+        match self.plan() {
+            None => Readiness::NotInGroup,
+            Some(plan) if plan.must_commit() => Readiness::CommitFirst(describe(&plan)),
+            Some(plan) => Readiness::Ready(plan.base.id),
+        }
+    }
+
+    /// The send gate: whether everybody in `epoch` is in D, at the moment a ciphertext leaves (SPEC §3.11).
+    pub fn may_release(&self, epoch: &EpochId) -> bool {
+        self.dag.get(epoch).is_some_and(|epoch| epoch.usable() && epoch.outside(&self.desired).next().is_none())
+    }
+
+    /// What is to be fetched or asked for.
+    pub fn needs(&self, now: Timestamp) -> Vec<Need> {
+        let mut needs: Vec<Need> = Vec::new();
+        for (_, waiting) in self.pending.iter() {
+            let need = match &waiting.on {
+                On::Epoch(epoch, hint) => {
+                    Need::Commit { epoch: *epoch, hint: hint.clone(), since: waiting.since }
+                }
+                On::MergeValue { epoch, resolves } if waiting.since.plus(self.settings.grace) <= now => {
+                    Need::MergeValue { epoch: *epoch, ask: self.who_may_know(resolves), since: waiting.since }
+                }
+                On::MergeValue { .. } => continue,
+            };
+            let same = |known: &Need| match (known, &need) {
+                (Need::Commit { epoch: one, .. }, Need::Commit { epoch: two, .. }) => one == two,
+                _ => *known == need,
+            };
+            if !needs.iter().any(same) {
+                needs.push(need);
+            }
+        }
+        needs
+    }
+
+    /// Members that may have processed a merge: all that this device shares a usable epoch with.
+    fn who_may_know(&self, _resolves: &[EpochId]) -> Vec<Device> {
+        let heads = eligible(&self.dag, &self.desired);
+        let mut ask: Vec<Device> = heads.iter().flat_map(|head| &head.leaves).map(|leaf| leaf.device.clone()).collect();
+        ask.sort();
+        ask.dedup();
+        ask.retain(|device| device != self.own.device() && self.desired.devices.contains_key(device));
+        ask
+    }
+
+    /// When `handle(Input::Tick)`, `due` or `needs` should be looked at again.
+    pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
+        let grace = self.pending.iter().filter_map(|(_, waiting)| match waiting.on {
+            On::MergeValue { .. } => Some(waiting.since.plus(self.settings.grace)).filter(|at| *at > now),
+            On::Epoch(..) => None,
+        });
+        let until = self.pending.iter().map(|(_, waiting)| waiting.until);
+        grace.chain(until).chain(self.due(now).at).min()
+    }
+
+    /// The epoch that this device would send in.
+    pub fn canonical(&self) -> Option<EpochId> {
+        eligible(&self.dag, &self.desired).first().map(|head| head.id)
+    }
+
+    /// Whether this device is in an epoch that it can use.
+    pub fn in_group(&self) -> bool {
+        self.canonical().is_some()
+    }
+
+    /// All known epochs, parents before children.
+    pub fn epochs(&self) -> Vec<EpochInfo> {
+        let (heads, canonical) = (self.head_ids(), self.canonical());
+        let known = self.dag.sorted().into_iter().filter(|epoch| !epoch.abandoned);
+        known.map(|epoch| info(epoch, &heads, canonical)).collect()
+    }
+
+    /// The ids of all heads, as this device sees them.
+    pub fn head_ids(&self) -> Vec<EpochId> {
+        self.dag.heads(&self.desired).iter().map(|head| head.id).collect()
+    }
+
+    /// One epoch.
+    pub fn epoch(&self, id: &EpochId) -> Option<EpochInfo> {
+        self.dag.get(id).map(|epoch| info(epoch, &self.head_ids(), self.canonical()))
+    }
+
+    /// How others name an epoch, if this device or an accepted commit knows it.
+    pub fn reference(&self, id: &EpochId) -> Option<EpochRef> {
+        self.dag.get(id).map(Epoch::reference).or_else(|| self.dag.named(id).cloned())
+    }
+
+    /// The devices that can read messages of an epoch; `None` when that is not known.
+    pub fn readers(&self, id: &EpochId) -> Option<Vec<Device>> {
+        self.dag.get(id).map(|epoch| crate::mls::devices(&epoch.leaves))
+    }
+
+    /// How this device stands to an epoch.
+    pub fn standing(&self, id: &EpochId) -> Standing {
+        if self.dag.is_empty() {
+            return Standing::NoGroup;
+        }
+        if let Some(epoch) = self.dag.get(id) {
+            return self.standing_in(epoch);
+        }
+        let entries = self.dag.iter().filter(|epoch| epoch.entry);
+        let older = |entry: &Epoch| entry.base.as_ref().is_some_and(|base| base.id == *id);
+        if entries.into_iter().any(older) {
+            return Standing::BeforeJoin;
+        }
+        match self.dag.named(id) {
+            Some(_) => Standing::NotInEpoch,
+            None if !self.in_group() && self.was_removed() => Standing::Removed,
+            None => Standing::Unknown,
+        }
+    }
+
+    fn standing_in(&self, epoch: &Epoch) -> Standing {
+        match (epoch.held, epoch.own_leaf) {
+            (true, _) => Standing::Held,
+            (false, None) => Standing::Removed,
+            (false, Some(_)) => Standing::Gone,
+        }
+    }
+
+    fn was_removed(&self) -> bool {
+        self.dag.iter().any(|epoch| epoch.own_leaf.is_none() && !epoch.abandoned)
+    }
+}
+
+fn describe(plan: &Plan<'_>) -> Due {
+    Due {
+        at: None,
+        add: plan.add.clone(),
+        remove: plan.remove.iter().map(|leaf| leaf.device.clone()).collect(),
+        resolve: plan.differing.clone(),
+        update: plan.stale,
+    }
+}
+
+fn info(epoch: &Epoch, heads: &[EpochId], canonical: Option<EpochId>) -> EpochInfo {
+    EpochInfo {
+        epoch: epoch.reference(),
+        base: epoch.base.as_ref().map(|base| base.id),
+        resolves: epoch.resolves.iter().map(|head| head.id).collect(),
+        kind: epoch.kind,
+        added: epoch.added.clone(),
+        removed: epoch.removed.iter().map(|removal| removal.device.clone()).collect(),
+        held: epoch.held,
+        head: heads.contains(&epoch.id),
+        canonical: canonical == Some(epoch.id),
+        equivocation: epoch.equivocation,
+    }
+}

@@ -1,0 +1,105 @@
+//! Inputs that wait for something, with caps for each sender (SPEC §6.2).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::id::{EpochId, Locator, Timestamp};
+
+/// Waiting inputs of one sender in one group.
+const MAX_COUNT: usize = 500;
+/// Bytes of waiting inputs of one sender in one group.
+const MAX_BYTES: usize = 16 << 20;
+
+/// What kind of input waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Kind {
+    Commit,
+    Message,
+}
+
+/// What it waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum On {
+    /// The commit that makes this epoch, found perhaps at the locator.
+    Epoch(EpochId, Option<Locator>),
+    /// M of the commit itself, which would make this epoch and resolves these.
+    MergeValue {
+        epoch: EpochId,
+        resolves: Vec<EpochId>,
+    },
+}
+
+/// One waiting input. Public bytes: commits and ciphertexts only.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Waiting {
+    pub(crate) kind: Kind,
+    #[serde(with = "serde_bytes")]
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) locator: Option<Locator>,
+    pub(crate) from: String,
+    pub(crate) hint: Option<Locator>,
+    pub(crate) on: On,
+    pub(crate) since: Timestamp,
+    pub(crate) until: Timestamp,
+}
+
+impl Waiting {
+    /// Same bytes at the same place are the same input.
+    pub(crate) fn key(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(self.locator.as_ref().map_or("", |locator| locator.0.as_str()));
+        hash.update([0]);
+        hash.update(&self.bytes);
+        hash.finalize().into()
+    }
+}
+
+/// All waiting inputs of a group.
+#[derive(Default)]
+pub(crate) struct Pending {
+    waiting: BTreeMap<[u8; 32], Waiting>,
+}
+
+impl Pending {
+    /// Room for one more input of this sender.
+    pub(crate) fn has_room(&self, from: &str, bytes: usize) -> bool {
+        let mine = || self.waiting.values().filter(|waiting| waiting.from == from);
+        mine().count() < MAX_COUNT && mine().map(|waiting| waiting.bytes.len()).sum::<usize>() + bytes <= MAX_BYTES
+    }
+
+    pub(crate) fn insert(&mut self, waiting: Waiting) -> [u8; 32] {
+        let key = waiting.key();
+        self.waiting.insert(key, waiting);
+        key
+    }
+
+    pub(crate) fn remove(&mut self, key: &[u8; 32]) -> Option<Waiting> {
+        self.waiting.remove(key)
+    }
+
+    pub(crate) fn get(&self, key: &[u8; 32]) -> Option<&Waiting> {
+        self.waiting.get(key)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8; 32], &Waiting)> {
+        self.waiting.iter()
+    }
+
+    /// Those that may go on when `epoch` is here: waiting for it as base or epoch, or among the heads they resolve.
+    pub(crate) fn freed_by(&self, epoch: &EpochId) -> Vec<[u8; 32]> {
+        let frees = |on: &On| match on {
+            On::Epoch(id, _) => id == epoch,
+            On::MergeValue { resolves, .. } => resolves.contains(epoch),
+        };
+        let mut keys: Vec<_> = self.waiting.iter().filter(|(_, waiting)| frees(&waiting.on)).collect();
+        keys.sort_by_key(|(key, waiting)| (waiting.kind == Kind::Message, waiting.since, **key));
+        keys.into_iter().map(|(key, _)| *key).collect()
+    }
+
+    /// Those whose time is up.
+    pub(crate) fn expired(&self, now: Timestamp) -> Vec<[u8; 32]> {
+        self.waiting.iter().filter(|(_, waiting)| waiting.until <= now).map(|(key, _)| *key).collect()
+    }
+}

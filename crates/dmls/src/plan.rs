@@ -1,0 +1,93 @@
+//! What a member should do by itself, and when (SPEC §3.3).
+
+use sha2::{Digest, Sha256};
+
+use crate::base::{collapse, eligible};
+use crate::codec::push_vector;
+use crate::dag::{Dag, Epoch};
+use crate::id::{Device, EpochId};
+use crate::input::Desired;
+use crate::mls::Leaf;
+
+/// What a commit made now would do, on which base.
+pub(crate) struct Plan<'a> {
+    pub(crate) base: &'a Epoch,
+    /// Devices of D to be added.
+    pub(crate) add: Vec<Device>,
+    /// Members to be removed.
+    pub(crate) remove: Vec<&'a Leaf>,
+    /// Every other eligible head.
+    pub(crate) resolve: Vec<&'a Epoch>,
+    /// Those of them that do not collapse with the base: they make a merge due.
+    pub(crate) differing: Vec<EpochId>,
+    /// This device must update before it speaks.
+    pub(crate) stale: bool,
+}
+
+impl<'a> Plan<'a> {
+    /// The plan of `own` in `dag`, if it can use any head. `refused` tells which devices may not be added again.
+    pub(crate) fn make(
+        dag: &'a Dag,
+        desired: &'a Desired,
+        own: &Device,
+        refused: &dyn Fn(&Device) -> bool,
+    ) -> Option<Self> {
+        let heads = eligible(dag, desired);
+        let (&base, others) = heads.split_first()?;
+        let missing = desired.devices.iter().filter(|(device, facts)| !base.has(device, &facts.key));
+        let add = missing.map(|(device, _)| device.clone()).filter(|device| device != own && !refused(device));
+        let differing = others.iter().filter(|head| !collapse(base, head, desired)).map(|head| head.id);
+        Some(Self {
+            base,
+            add: add.collect(),
+            remove: base.outside(desired).filter(|leaf| leaf.device != *own).collect(),
+            differing: differing.collect(),
+            resolve: others.to_vec(),
+            stale: stale(dag, base),
+        })
+    }
+
+    /// Whether a commit must come before anything is sent.
+    pub(crate) fn must_commit(&self) -> bool {
+        !self.remove.is_empty() || self.stale
+    }
+
+    /// Whether anything is due at all.
+    pub(crate) fn is_due(&self) -> bool {
+        !self.add.is_empty() || !self.remove.is_empty() || !self.differing.is_empty()
+    }
+
+    /// This device's place among those that could do the same, by a hash that nobody can choose.
+    pub(crate) fn rank(&self, own: &Device, desired: &Desired) -> u64 {
+        let everywhere = |device: &Device| {
+            desired.devices.get(device).is_some_and(|facts| {
+                self.base.has(device, &facts.key) && self.resolve.iter().all(|head| head.has(device, &facts.key))
+            })
+        };
+        let mine = lot(self, own);
+        let devices = self.base.leaves.iter().map(|leaf| &leaf.device);
+        let before = devices.filter(|device| *device != own && everywhere(device) && lot(self, device) < mine);
+        before.count() as u64
+    }
+}
+
+fn lot(plan: &Plan<'_>, device: &Device) -> [u8; 32] {
+    let mut out = b"DMLS 1.0 lot".to_vec();
+    out.extend(plan.base.id.0);
+    for head in &plan.resolve {
+        out.extend(head.id.0);
+    }
+    push_vector(&mut out, device.user.as_bytes());
+    push_vector(&mut out, device.device.as_bytes());
+    Sha256::digest(&out).into()
+}
+
+/// Whether the leaf with which this device healed is missing from `head`: it updated on purpose on a fork that `head`
+/// does not build on, and has not updated since. A leaf is never copied between forks (SPEC §3.10).
+fn stale(dag: &Dag, head: &Epoch) -> bool {
+    let chain = dag.base_chain(&head.id);
+    let updates: Vec<_> = chain.iter().filter_map(|id| dag.get(id)).filter(|epoch| epoch.own || epoch.entry).collect();
+    dag.iter()
+        .filter(|epoch| epoch.healing && !epoch.abandoned && !chain.contains(&epoch.id))
+        .any(|healed| !updates.iter().any(|update| dag.ancestry(&update.id).contains(&healed.id)))
+}

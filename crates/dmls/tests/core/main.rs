@@ -1,0 +1,5 @@
+//! Stories of the core: real cryptography, real store contract, no network.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod split;
+mod world;
