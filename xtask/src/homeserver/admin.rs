@@ -27,7 +27,7 @@ pub(super) struct ClientApi {
 
 /// Which right a new account gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+enum Role {
     User,
     Admin,
 }
@@ -55,17 +55,26 @@ impl ClientApi {
         self.call(Method::GET, "/_matrix/client/versions", None, None).await.map(drop)
     }
 
-    /// Registers an account with the shared secret (Synapse's Admin API, `/_synapse/admin/v1/register`).
+    /// Registers a user.
     ///
     /// # Errors
     /// [`Error::Refused`], with `M_USER_IN_USE` in its body if the account exists.
-    pub(super) async fn register(
-        &self,
-        secret: &Secret,
-        name: &str,
-        password: &Secret,
-        role: Role,
-    ) -> Result<UserId, Error> {
+    pub(super) async fn register(&self, secret: &Secret, name: &str, password: &Secret) -> Result<UserId, Error> {
+        let account = self.register_as(Role::User, secret, name, password).await?;
+        Ok(UserId::from_server(&self.text(&account, "user_id")?))
+    }
+
+    /// Registers the administrator, and gives an access token.
+    ///
+    /// # Errors
+    /// As [`ClientApi::register`].
+    pub(super) async fn register_admin(&self, secret: &Secret, password: &Secret) -> Result<Secret, Error> {
+        let account = self.register_as(Role::Admin, secret, ADMIN, password).await?;
+        Ok(Secret::new(&self.text(&account, "access_token")?))
+    }
+
+    /// Registers an account with the shared secret (Synapse's Admin API, `/_synapse/admin/v1/register`).
+    async fn register_as(&self, role: Role, secret: &Secret, name: &str, password: &Secret) -> Result<Value, Error> {
         let path = "/_synapse/admin/v1/register";
         let nonce = self.call(Method::GET, path, None, None).await?;
         let nonce = self.text(&nonce, "nonce")?;
@@ -73,10 +82,9 @@ impl ClientApi {
         let signed = [nonce.as_str(), name, password.expose(), role_word].join("\0");
         let body = json!({
             "nonce": nonce, "username": name, "password": password.expose(), "admin": role == Role::Admin,
-            "mac": hmac_sha1(secret, &signed), "inhibit_login": true,
+            "mac": hmac_sha1(secret, &signed), "inhibit_login": role == Role::User,
         });
-        let account = self.call(Method::POST, path, None, Some(body)).await?;
-        Ok(UserId::from_server(&self.text(&account, "user_id")?))
+        self.call(Method::POST, path, None, Some(body)).await
     }
 
     /// Logs in and gives the user's id and an access token.

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::admin::{ADMIN, ClientApi, Role, http_client};
+use super::admin::{ADMIN, ClientApi, http_client};
 use super::config;
 use super::error::Error;
 use super::links::{Links, Pair};
@@ -70,6 +71,27 @@ pub(super) fn lock(layout: &Layout) -> Result<File, Error> {
     }
 }
 
+/// Reserves a server's client and federation ports, the former ones if they are free.
+fn reserve(old: Option<&ServerPorts>) -> Result<[Reserved; 2], Error> {
+    Ok([Reserved::new(old.map(|old| old.client))?, Reserved::new(old.map(|old| old.federation))?])
+}
+
+/// Makes the certificates and runs the servers' proxies in the background; gives the links that these obey.
+fn start_switch(
+    layout: &Layout,
+    record: &Record,
+    listeners: Vec<(ServerNumber, TcpListener)>,
+) -> Result<Arc<Links>, Error> {
+    let links = Arc::new(Links::new(record.count));
+    let acceptor = pki::create(layout, record.count)?;
+    let federation_ports = record.ports.iter().map(|ports| ports.federation).collect();
+    let switch = Arc::new(Switch { links: Arc::clone(&links), acceptor, federation_ports });
+    for (number, listener) in listeners {
+        tokio::spawn(Arc::clone(&switch).serve(number, listener));
+    }
+    Ok(links)
+}
+
 impl Supervisor {
     /// Puts all files in place and starts the switch; the servers are started by [`Supervisor::ensure`].
     ///
@@ -77,14 +99,12 @@ impl Supervisor {
     pub(super) async fn open(layout: Layout, lock: File, mut record: Record, python: PathBuf) -> Result<Self, Error> {
         layout.create()?;
         let http = http_client()?;
-        let links = Arc::new(Links::new(record.count));
+        let old_ports = std::mem::take(&mut record.ports);
         let mut servers = Vec::new();
         let mut listeners = Vec::new();
-        let old_ports = std::mem::take(&mut record.ports);
         for number in record.count.servers() {
-            let old = old_ports.get(number.index());
-            let reserved = [Reserved::new(old.map(|old| old.client))?, Reserved::new(old.map(|old| old.federation))?];
-            let listener = listen(old.map(|old| old.proxy)).await?;
+            let listener = listen(old_ports.get(number.index()).map(|old| old.proxy)).await?;
+            let reserved = reserve(old_ports.get(number.index()))?;
             let [client, federation] = [reserved[0].port, reserved[1].port];
             let ports = ServerPorts { client, federation, proxy: port_of(&listener)? };
             layout.server(number).create()?;
@@ -96,12 +116,7 @@ impl Supervisor {
         }
         record.save(&layout)?;
         write_pid(&layout.switch_pid(), std::process::id())?;
-        let acceptor = pki::create(&layout, record.count)?;
-        let federation_ports = record.ports.iter().map(|ports| ports.federation).collect();
-        let switch = Arc::new(Switch { links: Arc::clone(&links), acceptor, federation_ports });
-        for (number, listener) in listeners {
-            tokio::spawn(Arc::clone(&switch).serve(number, listener));
-        }
+        let links = start_switch(&layout, &record, listeners)?;
         Ok(Self { layout, python, record, links, servers, lock: Mutex::new(Some(lock)) })
     }
 
@@ -145,27 +160,33 @@ impl Supervisor {
     async fn boot(&self, number: ServerNumber) -> Result<Started, Error> {
         let server = self.server(number)?;
         let mut slot = server.slot.lock().await;
+        let started = self.run(server, &mut slot).await?;
+        if slot.token.is_none() {
+            slot.token = Some(self.administer(server).await?);
+        }
+        Ok(started)
+    }
+
+    async fn run(&self, server: &Server, slot: &mut Slot) -> Result<Started, Error> {
         if let Some(synapse) = &mut slot.synapse {
             match wait_healthy(synapse, server).await {
                 Err(Error::Exited { .. }) => {}
                 other => return other.map(|()| Started::Earlier),
             }
         }
-        let synapse = slot.synapse.insert(Synapse::spawn(&self.python, number, self.layout.server(number))?);
-        wait_healthy(synapse, server).await?;
-        if slot.token.is_none() {
-            slot.token = Some(self.administer(server).await?);
-        }
+        let synapse = Synapse::spawn(&self.python, server.number, self.layout.server(server.number))?;
+        wait_healthy(slot.synapse.insert(synapse), server).await?;
         Ok(Started::Now)
     }
 
-    /// Makes the administrator's account if there is none, and logs in.
+    /// Makes the administrator's account, or logs in if there is one.
+    ///
+    /// The log-in that comes with the registration does not count against Synapse's few log-ins per address.
     async fn administer(&self, server: &Server) -> Result<Secret, Error> {
         let password = &self.record.admin_password;
-        let made = server.api.register(&self.record.registration_secret, ADMIN, password, Role::Admin).await;
-        match made {
-            Err(error) if !in_use(&error) => Err(error),
-            _ => Ok(server.api.log_in(ADMIN, password).await?.1),
+        match server.api.register_admin(&self.record.registration_secret, password).await {
+            Err(error) if in_use(&error) => Ok(server.api.log_in(ADMIN, password).await?.1),
+            other => other,
         }
     }
 
@@ -227,7 +248,7 @@ impl Supervisor {
         if !server.slot.lock().await.is_alive() {
             return Err(Error::Stopped(number));
         }
-        let made = server.api.register(&self.record.registration_secret, name, password, Role::User).await;
+        let made = server.api.register(&self.record.registration_secret, name, password).await;
         match made {
             Err(error) if in_use(&error) => existing(&server.api, name, password).await,
             other => other,
