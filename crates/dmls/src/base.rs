@@ -29,8 +29,7 @@ pub(crate) struct Rank {
 /// not steer. When there is none (the creator of the only head left the room), they are all there is to build on.
 pub(crate) fn eligible<'a>(dag: &'a Dag, desired: &Desired) -> Vec<&'a Epoch> {
     let heads: Vec<_> = dag.heads(desired).into_iter().filter(|head| head.usable()).collect();
-    let by_desired: Vec<_> =
-        heads.iter().copied().filter(|head| desired.devices.contains_key(&head.creator)).collect();
+    let by_desired: Vec<_> = heads.iter().copied().filter(|head| desired.devices.contains_key(&head.creator)).collect();
     let mut chosen = if by_desired.is_empty() { heads } else { by_desired };
     let fork_point = dag.fork_point(&chosen);
     chosen.sort_by_cached_key(|head| rank(dag, head, fork_point.as_ref(), desired));
@@ -69,9 +68,8 @@ fn tie(fork_point: Option<&EpochId>, creator: &Device) -> [u8; 32] {
 
 /// Whether two heads say the same: equal {base} ∪ resolves and equal leaves, all of them in D (SPEC §3.4).
 pub(crate) fn collapse(one: &Epoch, other: &Epoch, desired: &Desired) -> bool {
-    let members = |epoch: &Epoch| -> BTreeSet<_> {
-        epoch.leaves.iter().map(|leaf| (leaf.device.clone(), leaf.key)).collect()
-    };
+    let members =
+        |epoch: &Epoch| -> BTreeSet<_> { epoch.leaves.iter().map(|leaf| (leaf.device.clone(), leaf.key)).collect() };
     one.parents() == other.parents()
         && one.kind != EpochKind::External
         && other.kind != EpochKind::External

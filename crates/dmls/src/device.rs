@@ -106,7 +106,8 @@ impl Credential {
         if wire.version != VERSION {
             return Err(CredentialError::Malformed);
         }
-        let text = |bytes: &VLBytes| String::from_utf8(bytes.as_slice().to_vec()).map_err(|_| CredentialError::Malformed);
+        let text =
+            |bytes: &VLBytes| String::from_utf8(bytes.as_slice().to_vec()).map_err(|_| CredentialError::Malformed);
         let credential = Self {
             device: Device::new(text(&wire.user)?, text(&wire.device)?),
             device_key: wire.device_key,

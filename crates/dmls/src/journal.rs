@@ -58,7 +58,9 @@ impl Write {
 impl fmt::Debug for Write {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Put { table, key, value } => write!(f, "Put({table:?}, {} byte key, {} bytes)", key.len(), value.len()),
+            Self::Put { table, key, value } => {
+                write!(f, "Put({table:?}, {} byte key, {} bytes)", key.len(), value.len())
+            }
             Self::Delete { table, key } => write!(f, "Delete({table:?}, {} byte key)", key.len()),
         }
     }

@@ -25,10 +25,7 @@ pub(crate) enum On {
     /// The commit that makes this epoch, found perhaps at the locator.
     Epoch(EpochId, Option<Locator>),
     /// M of the commit itself, which would make this epoch and resolves these.
-    MergeValue {
-        epoch: EpochId,
-        resolves: Vec<EpochId>,
-    },
+    MergeValue { epoch: EpochId, resolves: Vec<EpochId> },
 }
 
 /// One waiting input. Public bytes: commits and ciphertexts only.

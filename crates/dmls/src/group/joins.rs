@@ -52,10 +52,8 @@ impl Group {
             let changes = data.iter().flat_map(|data| &data.changes);
             changes.filter(move |change| change.change == wanted).cloned().collect::<Vec<_>>()
         };
-        let removal = |change: crate::wire::Justification| crate::dag::Removal {
-            device: change.device,
-            event: change.event,
-        };
+        let removal =
+            |change: crate::wire::Justification| crate::dag::Removal { device: change.device, event: change.event };
         Epoch {
             id: facts.id,
             height: data.as_ref().map_or(Height(0), |data| self.child_height(data)),

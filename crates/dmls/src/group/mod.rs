@@ -7,8 +7,8 @@
 mod commits;
 mod header;
 mod joins;
-mod messages;
 mod members;
+mod messages;
 mod outgoing;
 mod records;
 mod view;

@@ -7,9 +7,7 @@ use sha2::{Digest, Sha256};
 use super::commits::grant_context_of;
 use super::{Batch, Group};
 use crate::dag::{Epoch, Removal};
-use crate::effect::{
-    Applied, EpochKind, EpochRef, Outcome, OutgoingCommit, OutgoingWelcome, Publish, Verdict,
-};
+use crate::effect::{Applied, EpochKind, EpochRef, Outcome, OutgoingCommit, OutgoingWelcome, Publish, Verdict};
 use crate::entropy::Entropy;
 use crate::error::GroupError;
 use crate::id::{Device, EpochId, LeafIndex, Locator, Timestamp};
@@ -79,7 +77,8 @@ impl Group {
         if idle && !orders.update && !plan.stale {
             return Err(GroupError::NothingDue);
         }
-        let mut resolves: Vec<&Epoch> = plan.resolve.iter().copied().filter(|head| head.merge_export.is_some()).collect();
+        let mut resolves: Vec<&Epoch> =
+            plan.resolve.iter().copied().filter(|head| head.merge_export.is_some()).collect();
         resolves.sort_by_key(|head| head.id);
         let input = |head: &&Epoch| head.merge_export.clone().map(|export| (InputKind::Head, head.id, export));
         let removes: Vec<_> =

@@ -257,7 +257,8 @@ impl Group {
     /// Lets the oldest epochs go that are no heads, beyond the number that may be held.
     fn retain(&mut self, batch: &mut Batch) {
         let heads = self.head_ids();
-        let mut held: Vec<_> = self.dag.iter().filter(|epoch| epoch.held).map(|epoch| (epoch.height, epoch.id)).collect();
+        let mut held: Vec<_> =
+            self.dag.iter().filter(|epoch| epoch.held).map(|epoch| (epoch.height, epoch.id)).collect();
         held.sort();
         held.retain(|(_, id)| !heads.contains(id));
         let excess = held.len().saturating_sub(self.settings.max_held);

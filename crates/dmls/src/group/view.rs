@@ -57,9 +57,7 @@ impl Group {
         let mut needs: Vec<Need> = Vec::new();
         for (_, waiting) in self.pending.iter() {
             let need = match &waiting.on {
-                On::Epoch(epoch, hint) => {
-                    Need::Commit { epoch: *epoch, hint: hint.clone(), since: waiting.since }
-                }
+                On::Epoch(epoch, hint) => Need::Commit { epoch: *epoch, hint: hint.clone(), since: waiting.since },
                 On::MergeValue { epoch, resolves } if waiting.since.plus(self.settings.grace) <= now => {
                     Need::MergeValue { epoch: *epoch, ask: self.who_may_know(resolves), since: waiting.since }
                 }

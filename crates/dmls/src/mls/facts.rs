@@ -74,11 +74,7 @@ pub(super) fn leaves(members: impl Iterator<Item = Member>) -> Result<Vec<Leaf>,
 }
 
 /// One leaf with a checked credential.
-pub(super) fn leaf(
-    index: u32,
-    credential: &openmls::prelude::Credential,
-    key: &[u8],
-) -> Result<Leaf, Reason> {
+pub(super) fn leaf(index: u32, credential: &openmls::prelude::Credential, key: &[u8]) -> Result<Leaf, Reason> {
     let key = SignatureKey(key.try_into().map_err(|_| Reason::BadCredential)?);
     if credential.credential_type() != CredentialType::Basic {
         return Err(Reason::BadCredential);

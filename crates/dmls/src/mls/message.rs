@@ -72,7 +72,8 @@ pub(crate) fn open(
 /// OpenMLS does not export the type that tells them apart, only its words; a test of this module pins them.
 fn refusal<E>(error: &ProcessMessageError<E>) -> OpenFailure {
     use openmls::framing::errors::MessageDecryptionError as Decryption;
-    let ProcessMessageError::ValidationError(ValidationError::UnableToDecrypt(Decryption::SecretTreeError(tree))) = error
+    let ProcessMessageError::ValidationError(ValidationError::UnableToDecrypt(Decryption::SecretTreeError(tree))) =
+        error
     else {
         return OpenFailure::Rejected(Reason::Forged);
     };

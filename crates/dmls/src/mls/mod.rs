@@ -17,9 +17,7 @@ use crate::error::{GroupError, Reason};
 
 pub(crate) use build::{Built, CommitPlan, add_candidate, commit, create, key_package};
 pub(crate) use facts::{EpochFacts, Leaf};
-pub(crate) use join::{
-    join_externally, join_welcome, open_welcome_grant, package_references, seal_welcome_grant,
-};
+pub(crate) use join::{join_externally, join_welcome, open_welcome_grant, package_references, seal_welcome_grant};
 pub(crate) use message::{OpenFailure, open, seal};
 pub(crate) use openmls::prelude::KeyPackage as Package;
 pub(crate) use process::{ProcessFailure, Processed, devices, open_grant, process, seal_grant};

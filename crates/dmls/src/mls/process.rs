@@ -102,12 +102,7 @@ fn refusal<E>(error: &ProcessMessageError<E>) -> Reason {
 type Changes = (Leaf, Vec<Leaf>, Vec<Leaf>);
 
 /// The table of SPEC §3.1: what a commit may hold.
-fn inspect(
-    staged: &StagedCommit,
-    before: &[Leaf],
-    sender: CommitSender,
-    base: &EpochId,
-) -> Result<Changes, Reason> {
+fn inspect(staged: &StagedCommit, before: &[Leaf], sender: CommitSender, base: &EpochId) -> Result<Changes, Reason> {
     let path = staged.update_path_leaf_node().ok_or(Reason::BadPsk)?;
     let committer = facts::leaf(u32::MAX, path.credential(), path.signature_key().as_slice())?;
     let by_value = staged.queued_proposals().all(|queued| queued.proposal_or_ref_type() == ProposalOrRefType::Proposal);
@@ -245,7 +240,7 @@ struct StoredPair {
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct StoredPublic {
-    key: serde_bytes::ByteBuf,
+    key: tls_codec::VLBytes,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -261,7 +256,7 @@ fn leaf_private_key(provider: &Provider<'_>, mls: &MlsGroup) -> Option<Zeroizing
     let public = mls.member_at(leaf)?.encryption_key;
     let pairs: Vec<StoredPair> =
         provider.storage().encryption_epoch_key_pairs(mls.group_id(), &mls.epoch(), leaf.u32()).ok()?;
-    let pair = pairs.into_iter().find(|pair| pair.public_key.key.as_ref() == public.as_slice())?;
+    let pair = pairs.into_iter().find(|pair| pair.public_key.key.as_slice() == public.as_slice())?;
     Some(Zeroizing::new(pair.private_key.key.to_vec()))
 }
 

@@ -121,7 +121,14 @@ fn settled(world: &mut World, senders: usize, before: usize) {
 fn everybody_reads_their_own_forks(world: &World) {
     let has = |name: &str, text: &str| world.texts(name).contains(text);
     for name in ["bob", "carol", "dan"] {
-        for text in ["before alice", "erin came erin", "alice left bob", "frank came carol", "dan rekeyed dan", "grace came grace"] {
+        for text in [
+            "before alice",
+            "erin came erin",
+            "alice left bob",
+            "frank came carol",
+            "dan rekeyed dan",
+            "grace came grace",
+        ] {
             assert!(has(name, text), "{name} reads {text}");
         }
     }

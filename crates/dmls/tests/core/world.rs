@@ -107,7 +107,7 @@ impl World {
 
     /// A device whose own Matrix key vouches for its MLS key.
     pub fn device(&mut self, name: &str, side: u8) {
-        let mut rng = Seeded::new(name.bytes().map(u64::from).sum::<u64>() * 7919 + name.len() as u64);
+        let mut rng = Seeded::new(name.bytes().fold(1, |seed, byte| seed * 257 + u64::from(byte)));
         let own = Arc::new(own_device(name, &mut rng));
         let mut packages = KeyPackages::default();
         let mut store = MemoryStore::new();
@@ -172,7 +172,8 @@ impl World {
 
     /// Gives every device the facts of its side.
     pub fn facts(&mut self) {
-        let keys: BTreeMap<_, _> = self.peers.iter().map(|(n, p)| (n.clone(), (p.own.device().clone(), p.own.key()))).collect();
+        let keys: BTreeMap<_, _> =
+            self.peers.iter().map(|(n, p)| (n.clone(), (p.own.device().clone(), p.own.key()))).collect();
         let names: Vec<_> = self.peers.keys().cloned().collect();
         for name in names {
             let side = self.peers[&name].side;

@@ -93,8 +93,8 @@ pub(super) fn seal(
 ) -> Result<Sealed, SealError> {
     let recipient = PublicKey::from_bytes(recipient).map_err(|_| SealError::Key)?;
     let mut drawn = Drawn::new(ikm);
-    let (enc, mut context) =
-        setup_sender::<AesGcm128, HkdfSha256, Suite, _>(mode, &recipient, info, &mut drawn).map_err(|_| SealError::Key)?;
+    let (enc, mut context) = setup_sender::<AesGcm128, HkdfSha256, Suite, _>(mode, &recipient, info, &mut drawn)
+        .map_err(|_| SealError::Key)?;
     drawn.check()?;
     let ciphertext = context.seal(plaintext, aad).map_err(|_| SealError::Key)?;
     Ok((enc.to_bytes().to_vec(), ciphertext))
@@ -110,9 +110,8 @@ pub(super) fn seal_export(
 ) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), SealError> {
     let recipient = PublicKey::from_bytes(recipient).map_err(|_| SealError::Key)?;
     let mut drawn = Drawn::new(ikm);
-    let (enc, context) =
-        setup_sender::<AesGcm128, HkdfSha256, Suite, _>(&OpModeS::Base, &recipient, info, &mut drawn)
-            .map_err(|_| SealError::Key)?;
+    let (enc, context) = setup_sender::<AesGcm128, HkdfSha256, Suite, _>(&OpModeS::Base, &recipient, info, &mut drawn)
+        .map_err(|_| SealError::Key)?;
     drawn.check()?;
     let mut out = Zeroizing::new(vec![0; length]);
     context.export(exporter_context, &mut out).map_err(|_| SealError::Key)?;

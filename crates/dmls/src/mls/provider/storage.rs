@@ -76,12 +76,7 @@ impl Storage {
         self.view.into_inner()
     }
 
-    fn put(
-        &self,
-        slot: Slot,
-        parts: &impl Serialize,
-        value: &(impl Serialize + ?Sized),
-    ) -> Result<(), StorageError> {
+    fn put(&self, slot: Slot, parts: &impl Serialize, value: &(impl Serialize + ?Sized)) -> Result<(), StorageError> {
         let (key, value) = (key(slot, parts)?, encode(value)?);
         self.view.borrow_mut().put(&key, value);
         Ok(())
@@ -120,11 +115,18 @@ fn key(slot: Slot, parts: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, Storage
 impl StorageProvider<V> for Storage {
     type Error = StorageError;
 
-    fn write_mls_join_config<G: t::GroupId<V>, T: t::MlsGroupJoinConfig<V>>(&self, group_id: &G, value: &T) -> Result<(), StorageError> {
+    fn write_mls_join_config<G: t::GroupId<V>, T: t::MlsGroupJoinConfig<V>>(
+        &self,
+        group_id: &G,
+        value: &T,
+    ) -> Result<(), StorageError> {
         self.put(Slot::GroupConfig, group_id, value)
     }
 
-    fn mls_group_join_config<G: t::GroupId<V>, T: t::MlsGroupJoinConfig<V>>(&self, group_id: &G) -> Result<Option<T>, StorageError> {
+    fn mls_group_join_config<G: t::GroupId<V>, T: t::MlsGroupJoinConfig<V>>(
+        &self,
+        group_id: &G,
+    ) -> Result<Option<T>, StorageError> {
         self.get(Slot::GroupConfig, group_id)
     }
 
@@ -144,11 +146,18 @@ impl StorageProvider<V> for Storage {
         self.delete(Slot::Tree, group_id)
     }
 
-    fn write_interim_transcript_hash<G: t::GroupId<V>, T: t::InterimTranscriptHash<V>>(&self, group_id: &G, value: &T) -> Result<(), StorageError> {
+    fn write_interim_transcript_hash<G: t::GroupId<V>, T: t::InterimTranscriptHash<V>>(
+        &self,
+        group_id: &G,
+        value: &T,
+    ) -> Result<(), StorageError> {
         self.put(Slot::InterimTranscriptHash, group_id, value)
     }
 
-    fn interim_transcript_hash<G: t::GroupId<V>, T: t::InterimTranscriptHash<V>>(&self, group_id: &G) -> Result<Option<T>, StorageError> {
+    fn interim_transcript_hash<G: t::GroupId<V>, T: t::InterimTranscriptHash<V>>(
+        &self,
+        group_id: &G,
+    ) -> Result<Option<T>, StorageError> {
         self.get(Slot::InterimTranscriptHash, group_id)
     }
 
@@ -156,7 +165,11 @@ impl StorageProvider<V> for Storage {
         self.delete(Slot::InterimTranscriptHash, group_id)
     }
 
-    fn write_context<G: t::GroupId<V>, T: t::GroupContext<V>>(&self, group_id: &G, value: &T) -> Result<(), StorageError> {
+    fn write_context<G: t::GroupId<V>, T: t::GroupContext<V>>(
+        &self,
+        group_id: &G,
+        value: &T,
+    ) -> Result<(), StorageError> {
         self.put(Slot::Context, group_id, value)
     }
 
@@ -168,11 +181,18 @@ impl StorageProvider<V> for Storage {
         self.delete(Slot::Context, group_id)
     }
 
-    fn write_confirmation_tag<G: t::GroupId<V>, T: t::ConfirmationTag<V>>(&self, group_id: &G, value: &T) -> Result<(), StorageError> {
+    fn write_confirmation_tag<G: t::GroupId<V>, T: t::ConfirmationTag<V>>(
+        &self,
+        group_id: &G,
+        value: &T,
+    ) -> Result<(), StorageError> {
         self.put(Slot::ConfirmationTag, group_id, value)
     }
 
-    fn confirmation_tag<G: t::GroupId<V>, T: t::ConfirmationTag<V>>(&self, group_id: &G) -> Result<Option<T>, StorageError> {
+    fn confirmation_tag<G: t::GroupId<V>, T: t::ConfirmationTag<V>>(
+        &self,
+        group_id: &G,
+    ) -> Result<Option<T>, StorageError> {
         self.get(Slot::ConfirmationTag, group_id)
     }
 
@@ -196,11 +216,18 @@ impl StorageProvider<V> for Storage {
         self.delete(Slot::GroupState, group_id)
     }
 
-    fn write_message_secrets<G: t::GroupId<V>, T: t::MessageSecrets<V>>(&self, group_id: &G, value: &T) -> Result<(), StorageError> {
+    fn write_message_secrets<G: t::GroupId<V>, T: t::MessageSecrets<V>>(
+        &self,
+        group_id: &G,
+        value: &T,
+    ) -> Result<(), StorageError> {
         self.put(Slot::MessageSecrets, group_id, value)
     }
 
-    fn message_secrets<G: t::GroupId<V>, T: t::MessageSecrets<V>>(&self, group_id: &G) -> Result<Option<T>, StorageError> {
+    fn message_secrets<G: t::GroupId<V>, T: t::MessageSecrets<V>>(
+        &self,
+        group_id: &G,
+    ) -> Result<Option<T>, StorageError> {
         self.get(Slot::MessageSecrets, group_id)
     }
 
@@ -208,11 +235,18 @@ impl StorageProvider<V> for Storage {
         self.delete(Slot::MessageSecrets, group_id)
     }
 
-    fn write_resumption_psk_store<G: t::GroupId<V>, T: t::ResumptionPskStore<V>>(&self, group_id: &G, value: &T) -> Result<(), StorageError> {
+    fn write_resumption_psk_store<G: t::GroupId<V>, T: t::ResumptionPskStore<V>>(
+        &self,
+        group_id: &G,
+        value: &T,
+    ) -> Result<(), StorageError> {
         self.put(Slot::ResumptionPsks, group_id, value)
     }
 
-    fn resumption_psk_store<G: t::GroupId<V>, T: t::ResumptionPskStore<V>>(&self, group_id: &G) -> Result<Option<T>, StorageError> {
+    fn resumption_psk_store<G: t::GroupId<V>, T: t::ResumptionPskStore<V>>(
+        &self,
+        group_id: &G,
+    ) -> Result<Option<T>, StorageError> {
         self.get(Slot::ResumptionPsks, group_id)
     }
 
@@ -220,11 +254,18 @@ impl StorageProvider<V> for Storage {
         self.delete(Slot::ResumptionPsks, group_id)
     }
 
-    fn write_own_leaf_index<G: t::GroupId<V>, T: t::LeafNodeIndex<V>>(&self, group_id: &G, value: &T) -> Result<(), StorageError> {
+    fn write_own_leaf_index<G: t::GroupId<V>, T: t::LeafNodeIndex<V>>(
+        &self,
+        group_id: &G,
+        value: &T,
+    ) -> Result<(), StorageError> {
         self.put(Slot::OwnLeafIndex, group_id, value)
     }
 
-    fn own_leaf_index<G: t::GroupId<V>, T: t::LeafNodeIndex<V>>(&self, group_id: &G) -> Result<Option<T>, StorageError> {
+    fn own_leaf_index<G: t::GroupId<V>, T: t::LeafNodeIndex<V>>(
+        &self,
+        group_id: &G,
+    ) -> Result<Option<T>, StorageError> {
         self.get(Slot::OwnLeafIndex, group_id)
     }
 
@@ -232,11 +273,18 @@ impl StorageProvider<V> for Storage {
         self.delete(Slot::OwnLeafIndex, group_id)
     }
 
-    fn write_group_epoch_secrets<G: t::GroupId<V>, T: t::GroupEpochSecrets<V>>(&self, group_id: &G, value: &T) -> Result<(), StorageError> {
+    fn write_group_epoch_secrets<G: t::GroupId<V>, T: t::GroupEpochSecrets<V>>(
+        &self,
+        group_id: &G,
+        value: &T,
+    ) -> Result<(), StorageError> {
         self.put(Slot::EpochSecrets, group_id, value)
     }
 
-    fn group_epoch_secrets<G: t::GroupId<V>, T: t::GroupEpochSecrets<V>>(&self, group_id: &G) -> Result<Option<T>, StorageError> {
+    fn group_epoch_secrets<G: t::GroupId<V>, T: t::GroupEpochSecrets<V>>(
+        &self,
+        group_id: &G,
+    ) -> Result<Option<T>, StorageError> {
         self.get(Slot::EpochSecrets, group_id)
     }
 
@@ -244,11 +292,18 @@ impl StorageProvider<V> for Storage {
         self.delete(Slot::EpochSecrets, group_id)
     }
 
-    fn write_application_export_tree<G: t::GroupId<V>, T: t::ApplicationExportTree<V>>(&self, group_id: &G, value: &T) -> Result<(), StorageError> {
+    fn write_application_export_tree<G: t::GroupId<V>, T: t::ApplicationExportTree<V>>(
+        &self,
+        group_id: &G,
+        value: &T,
+    ) -> Result<(), StorageError> {
         self.put(Slot::ExportTree, group_id, value)
     }
 
-    fn application_export_tree<G: t::GroupId<V>, T: t::ApplicationExportTree<V>>(&self, group_id: &G) -> Result<Option<T>, StorageError> {
+    fn application_export_tree<G: t::GroupId<V>, T: t::ApplicationExportTree<V>>(
+        &self,
+        group_id: &G,
+    ) -> Result<Option<T>, StorageError> {
         self.get(Slot::ExportTree, group_id)
     }
 
@@ -391,7 +446,10 @@ impl StorageProvider<V> for Storage {
         self.put(Slot::KeyPackage, hash_ref, key_package)
     }
 
-    fn key_package<K: t::HashReference<V>, T: t::KeyPackage<V>>(&self, hash_ref: &K) -> Result<Option<T>, StorageError> {
+    fn key_package<K: t::HashReference<V>, T: t::KeyPackage<V>>(
+        &self,
+        hash_ref: &K,
+    ) -> Result<Option<T>, StorageError> {
         self.get(Slot::KeyPackage, hash_ref)
     }
 

@@ -38,7 +38,10 @@ impl View {
         };
         let puts = self.0.iter().filter(|(key, value)| changed(key, value));
         let deletes = older.0.keys().filter(|key| !self.0.contains_key(*key));
-        (puts.map(|(key, value)| (key.to_vec(), (**value).clone())).collect(), deletes.map(|key| key.to_vec()).collect())
+        (
+            puts.map(|(key, value)| (key.to_vec(), (**value).clone())).collect(),
+            deletes.map(|key| key.to_vec()).collect(),
+        )
     }
 
     /// This view without key packages and signature keys: what of it belongs to a group.
