@@ -166,9 +166,16 @@ pub enum IdentityError {
     /// The homeserver does not show the keys that this device has just published.
     #[error("the homeserver does not show this device's published keys")]
     NotPublished,
+    /// The device keys are cross-signed with another credential in them, or none, and homeservers keep that signature
+    /// for ever: only a new device can have a new credential.
+    #[error("this device is already endorsed with another credential; log in as a new device")]
+    CredentialFixed,
     /// There is no Olm session with a device and none can be made: it has no key left, or its server is unreachable.
     #[error("no encrypted channel to device {0}")]
     NoChannel(String),
+    /// Nothing is encrypted for a device that its owner does not vouch for, or that is blocked.
+    #[error("device {0} is blocked or not endorsed by its owner")]
+    Unendorsed(String),
     /// Something could not be encrypted or signed.
     #[error("cryptography failed")]
     Crypto(#[source] Beneath),
@@ -189,7 +196,9 @@ impl IdentityError {
             Self::IdentityExists => "identity_exists",
             Self::SignatureRejected { .. } => "signature_rejected",
             Self::NotPublished => "not_published",
+            Self::CredentialFixed => "credential_fixed",
             Self::NoChannel(_) => "no_channel",
+            Self::Unendorsed(_) => "unendorsed",
             Self::Crypto(_) => "identity_crypto",
         }
     }

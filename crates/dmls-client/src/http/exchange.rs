@@ -13,6 +13,8 @@ use crate::error::{ApiError, Silence};
 
 /// Slowest transfer that a large body is given time for, in bytes a second.
 const SLOWEST: u64 = 50_000;
+/// Longest error answer that is read.
+const MAX_REFUSAL: usize = 64 << 10;
 
 /// A request that can be sent more than once.
 pub(super) struct Prepared {
@@ -111,8 +113,13 @@ impl Api {
         }
         let response = request.send().await.map_err(|error| silence(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = read(response, prepared.max_answer).await?;
-        if status.is_success() { Ok(Answer { status, headers, body }) } else { Err(refusal(status, &headers, &body)) }
+        if status.is_success() {
+            let body = read(response, prepared.max_answer).await?;
+            return Ok(Answer { status, headers, body });
+        }
+        // A refusal too long to be one is not read: the status says enough.
+        let body = read(response, MAX_REFUSAL).await.unwrap_or_default();
+        Err(refusal(status, &headers, &body))
     }
 }
 

@@ -14,8 +14,8 @@ use crate::http::Api;
 impl Identity {
     /// Publishes the device keys with `mls_key` as the DMLS credential, and the first Olm keys.
     ///
-    /// May be repeated, also after a crash at any point. A changed `mls_key` invalidates the owner's cross-signature:
-    /// [`Identity::endorse_self`] or another device's approval must follow.
+    /// May be repeated, also after a crash at any point. `mls_key` may change until the device is cross-signed, then
+    /// never: Synapse neither drops nor replaces a cross-signature ([`IdentityError::CredentialFixed`]).
     pub async fn publish(&self, api: &Api, mls_key: &[u8; 32]) -> Result<(), IdentityError> {
         let upload = self.machine.upload_device_keys().await.map_err(store_error)?;
         if let Some((id, mut upload)) = upload {
@@ -24,8 +24,12 @@ impl Identity {
             }
             self.upload(api, &id, upload).await?;
         }
-        if self.shows(&self.query_self(api).await?, mls_key) {
+        let answer = self.query_self(api).await?;
+        if self.shows(&answer, mls_key) {
             return Ok(());
+        }
+        if self.is_signed_by_owner(&answer) {
+            return Err(IdentityError::CredentialFixed);
         }
         self.republish(api, mls_key).await?;
         if self.shows(&self.query_self(api).await?, mls_key) { Ok(()) } else { Err(IdentityError::NotPublished) }
@@ -71,10 +75,21 @@ impl Identity {
         Raw::new(&keys).map(Raw::cast_unchecked).map_err(|_| ApiError::BadRequest("device keys").into())
     }
 
+    /// This device's keys as the homeserver shows them.
+    fn shown(&self, answer: &get_keys::v3::Response) -> Option<Value> {
+        answer.device_keys.get(&self.user)?.get(&self.device)?.deserialize_as_unchecked().ok()
+    }
+
+    /// Whether the homeserver shows a signature on this device's keys that is not the device's own, valid or stale.
+    fn is_signed_by_owner(&self, answer: &get_keys::v3::Response) -> bool {
+        let own = format!("ed25519:{}", self.device);
+        let shown = self.shown(answer).unwrap_or_default();
+        shown["signatures"][self.user()].as_object().is_some_and(|signed| signed.keys().any(|key| *key != own))
+    }
+
     /// Whether the homeserver shows this device with its Ed25519 key and this credential.
     fn shows(&self, answer: &get_keys::v3::Response, mls_key: &[u8; 32]) -> bool {
-        let shown = answer.device_keys.get(&self.user).and_then(|devices| devices.get(&self.device));
-        let Some(Ok(shown)) = shown.map(Raw::deserialize_as_unchecked::<Value>) else { return false };
+        let Some(shown) = self.shown(answer) else { return false };
         shown["keys"][credential_key_id(self.device())] == base64(mls_key).as_str()
             && shown["keys"][format!("ed25519:{}", self.device)] == self.ed25519_fingerprint().as_str()
     }

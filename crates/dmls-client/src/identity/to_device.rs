@@ -168,6 +168,7 @@ impl Identity {
         }
         let encrypted = encrypted.map_err(|error| match error {
             OlmError::MissingSession => IdentityError::NoChannel(to.to_string()),
+            OlmError::Withheld(_) => IdentityError::Unendorsed(to.to_string()),
             error => olm_error(error),
         })?;
         let content = encrypted.deserialize_as_unchecked().map_err(|_| ApiError::BadRequest("encrypted content"))?;
