@@ -35,7 +35,8 @@ impl Api {
 fn parse_mxc(uri: &str) -> Option<(&str, &str)> {
     let (server, media) = uri.strip_prefix("mxc://")?.split_once('/')?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let valid = !server.is_empty() && !server.contains(['?', '#', '@']) && !media.is_empty() && media.bytes().all(plain);
+    let valid =
+        !server.is_empty() && !server.contains(['?', '#', '@']) && !media.is_empty() && media.bytes().all(plain);
     valid.then_some((server, media))
 }
 

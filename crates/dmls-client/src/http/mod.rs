@@ -130,7 +130,8 @@ impl Api {
         for<'a> R::PathBuilder: PathBuilder<Input<'a> = Cow<'a, SupportedVersions>>,
     {
         // ruma wants a token to check that there is one; the true one is added where it is marked as secret.
-        let versions = SupportedVersions { versions: BTreeSet::from([MatrixVersion::V1_11]), features: BTreeSet::new() };
+        let versions =
+            SupportedVersions { versions: BTreeSet::from([MatrixVersion::V1_11]), features: BTreeSet::new() };
         let request = request
             .try_into_http_request::<Vec<u8>>("http://ruma.invalid", SendAccessToken::Always("-"), Cow::Owned(versions))
             .map_err(|_| ApiError::BadRequest("ruma could not build it"))?;
@@ -151,10 +152,7 @@ impl Api {
             return Err(ApiError::BadRequest("a path segment that URLs cannot carry"));
         }
         let mut url = self.base.clone();
-        url.path_segments_mut()
-            .map_err(|()| ApiError::BadRequest("no base URL"))?
-            .pop_if_empty()
-            .extend(path);
+        url.path_segments_mut().map_err(|()| ApiError::BadRequest("no base URL"))?.pop_if_empty().extend(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }

@@ -23,11 +23,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self {
-            attempt: Duration::from_secs(35),
-            limited: Duration::from_secs(60),
-            offline: Duration::from_secs(10),
-        }
+        Self { attempt: Duration::from_secs(35), limited: Duration::from_secs(60), offline: Duration::from_secs(10) }
     }
 }
 

@@ -13,6 +13,7 @@ mod to_device;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -20,7 +21,7 @@ use matrix_sdk_crypto::store::CryptoStore as _;
 use matrix_sdk_crypto::{CryptoStoreError, OlmMachine, vodozemac};
 use matrix_sdk_sqlite::SqliteCryptoStore;
 use ruma::{OwnedDeviceId, OwnedUserId, UserId};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use zeroize::Zeroizing;
 
 use crate::error::{Beneath, IdentityError};
@@ -39,8 +40,10 @@ pub struct Identity {
     device: OwnedDeviceId,
     /// Users whose homeserver has answered a key query since the identity was opened.
     answered: Mutex<BTreeSet<OwnedUserId>>,
-    /// Only one query or claim is under way at a time: the machine takes their answers in order.
-    turn: Mutex<()>,
+    /// Queries take turns, so that an older answer never comes after a newer one.
+    queries: Mutex<()>,
+    /// Olm channels advance one message at a time.
+    channels: Mutex<()>,
 }
 
 impl Identity {
@@ -57,12 +60,14 @@ impl Identity {
         let device = OwnedDeviceId::from(device);
         let store = SqliteCryptoStore::open_with_key(dir, Some(subkey)).await;
         let store = store.map_err(|error| IdentityError::Open(Beneath::new(error)))?;
-        let machine = OlmMachine::with_store(&user, &device, store.clone(), None).await.map_err(|error| match error {
-            CryptoStoreError::MismatchedAccount { .. } => IdentityError::OtherDevice,
-            error => IdentityError::Open(Beneath::new(error)),
-        })?;
+        let machine =
+            OlmMachine::with_store(&user, &device, store.clone(), None).await.map_err(|error| match error {
+                CryptoStoreError::MismatchedAccount { .. } => IdentityError::OtherDevice,
+                error => IdentityError::Open(Beneath::new(error)),
+            })?;
         machine.update_tracked_users([&*user]).await.map_err(store_error)?;
-        Ok(Self { machine, store, user, device, answered: Mutex::default(), turn: Mutex::default() })
+        let answered = Mutex::default();
+        Ok(Self { machine, store, user, device, answered, queries: Mutex::default(), channels: Mutex::default() })
     }
 
     /// Full user id.
@@ -106,6 +111,13 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Identity({}/{})", self.user, self.device)
     }
+}
+
+/// Requests to the own homeserver at the same time, where each waits for another homeserver.
+const LANES: usize = 32;
+
+fn lanes() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(LANES))
 }
 
 fn user_id(user: &str) -> Result<OwnedUserId, IdentityError> {

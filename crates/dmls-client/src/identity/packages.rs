@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 
-use super::{Identity, user_id};
+use super::{Identity, lanes, user_id};
 use crate::error::{ApiError, IdentityError};
 use crate::http::Api;
 
@@ -101,10 +101,15 @@ impl Identity {
         let mut patience = api.patience();
         patience.attempt = patience.attempt.max(timeout + OVERHEAD);
         let api = api.with_patience(patience);
-        let mut claims = JoinSet::new();
+        let (mut claims, lanes) = (JoinSet::new(), lanes());
         for (server, devices) in servers {
             for batch in devices.chunks(BATCH) {
-                claims.spawn(claim(api.clone(), server.clone(), batch.to_vec(), timeout));
+                let (api, lanes, server, devices) = (api.clone(), lanes.clone(), server.clone(), batch.to_vec());
+                claims.spawn(async move {
+                    let _lane = lanes.acquire().await;
+                    let packages = claim_batch(&api, &server, &devices, timeout).await;
+                    ServerClaim { server, packages }
+                });
             }
         }
         Ok(Claims(claims))
@@ -128,11 +133,6 @@ impl Identity {
         }
         Ok(claimed)
     }
-}
-
-async fn claim(api: Api, server: String, devices: Vec<Device>, timeout: Duration) -> ServerClaim {
-    let packages = claim_batch(&api, &server, &devices, timeout).await;
-    ServerClaim { server, packages }
 }
 
 async fn claim_batch(

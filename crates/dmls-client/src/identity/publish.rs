@@ -68,8 +68,7 @@ impl Identity {
         object.remove("signatures");
         object.remove("unsigned");
         keys["keys"][credential_key_id(self.device())] = base64(mls_key).into();
-        let canonical: CanonicalJsonValue =
-            keys.clone().try_into().map_err(|_| ApiError::BadRequest("device keys"))?;
+        let canonical: CanonicalJsonValue = keys.clone().try_into().map_err(|_| ApiError::BadRequest("device keys"))?;
         let signature = self.sign(canonical.to_string().as_bytes()).await?;
         keys["signatures"] = json!({ self.user(): { format!("ed25519:{}", self.device): base64(&signature) } });
         Raw::new(&keys).map(Raw::cast_unchecked).map_err(|_| ApiError::BadRequest("device keys").into())

@@ -19,7 +19,7 @@ impl Identity {
     ///
     /// Remote homeservers that do not answer delay it by some seconds and are named; they are no error.
     pub async fn pump(&self, api: &Api) -> Result<Queried, IdentityError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.queries.lock().await;
         let mut queried = Queried::default();
         for _ in 0..ROUNDS {
             let mut requests = self.machine.outgoing_requests().await.map_err(store_error)?;

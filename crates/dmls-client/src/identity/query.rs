@@ -8,7 +8,7 @@ use ruma::api::client::keys::get_keys::v3;
 use ruma::{OwnedTransactionId, OwnedUserId, UserId};
 use tokio::task::JoinSet;
 
-use super::{Identity, olm_error, store_error, user_id};
+use super::{Identity, lanes, olm_error, store_error, user_id};
 use crate::error::{ApiError, IdentityError};
 use crate::http::Api;
 
@@ -36,12 +36,15 @@ impl Identity {
     /// Asks for these users' keys now, also those whose server lately failed (Client-Server API §11.12.2.1).
     pub async fn query(&self, api: &Api, users: &[&str]) -> Result<Queried, IdentityError> {
         let users = users.iter().map(|user| user_id(user)).collect::<Result<BTreeSet<_>, _>>()?;
-        let _turn = self.turn.lock().await;
-        let mut batches = JoinSet::new();
+        let _turn = self.queries.lock().await;
+        let (mut batches, lanes) = (JoinSet::new(), lanes());
         for batch in by_server(&users) {
             let (id, request) = self.machine.query_keys_for_users(batch.iter().map(|user| &**user));
-            let api = api.clone();
-            batches.spawn(async move { (id, batch, ask(&api, request).await) });
+            let (api, lanes) = (api.clone(), lanes.clone());
+            batches.spawn(async move {
+                let _lane = lanes.acquire().await;
+                (id, batch, ask(&api, request).await)
+            });
         }
         self.take_in(batches).await
     }
@@ -81,7 +84,7 @@ impl Identity {
 
     /// Queries this account and returns what the homeserver itself says of it.
     pub(super) async fn query_self(&self, api: &Api) -> Result<v3::Response, IdentityError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.queries.lock().await;
         let (id, request) = self.machine.query_keys_for_users([&*self.user]);
         let answer = ask(api, request).await?;
         self.receive_query(&id, &answer).await?;

@@ -6,9 +6,8 @@ use std::time::Duration;
 use dmls::id::Device;
 use dmls_matrix::facts::DeviceFacts;
 use matrix_sdk_common::deserialized_responses::{AlgorithmInfo, EncryptionInfo, ProcessedToDeviceEvent};
-use matrix_sdk_crypto::{
-    CollectStrategy, DecryptionSettings, EncryptionSyncChanges, OlmError, TrustRequirement,
-};
+use matrix_sdk_crypto::types::events::room::encrypted::ToDeviceEncryptedEventContent;
+use matrix_sdk_crypto::{CollectStrategy, DecryptionSettings, EncryptionSyncChanges, OlmError, TrustRequirement};
 use ruma::api::client::keys::claim_keys;
 use ruma::api::client::sync::sync_events::DeviceLists;
 use ruma::events::AnyToDeviceEvent;
@@ -17,7 +16,7 @@ use ruma::{OneTimeKeyAlgorithm, OwnedUserId, TransactionId, UInt, UserId};
 use serde_json::Value;
 
 use super::facts::facts_of;
-use super::{Identity, olm_error, store_error};
+use super::{Identity, olm_error, store_error, user_id};
 use crate::error::{ApiError, IdentityError};
 use crate::http::Api;
 
@@ -83,6 +82,8 @@ pub struct Received {
     pub kind: String,
     /// Its content.
     pub content: Value,
+    /// Device id and Curve25519 key at the other end of the Olm channel, as the message claims.
+    channel: Option<(String, String)>,
 }
 
 impl Identity {
@@ -123,7 +124,8 @@ impl Identity {
                 let mut received = parse(&raw, Wrapping::Olm);
                 if let Some(received) = &mut received {
                     received.sender = encryption_info.sender.to_string();
-                    received.sender_device = self.sender_device(&encryption_info).await?;
+                    received.channel = channel(&encryption_info);
+                    self.resolve_sender(received).await?;
                 }
                 received
             }
@@ -135,17 +137,17 @@ impl Identity {
         })
     }
 
-    /// The sender's device as the store knows it, if its Curve25519 key is that of the Olm channel.
-    async fn sender_device(&self, from: &EncryptionInfo) -> Result<Option<DeviceFacts>, IdentityError> {
-        let (Some(id), AlgorithmInfo::OlmV1Curve25519AesSha2 { curve25519_public_key_base64: key }) =
-            (&from.sender_device, &from.algorithm_info)
-        else {
-            return Ok(None);
-        };
-        let device = self.machine.get_device(&from.sender, id, None).await.map_err(store_error)?;
+    /// Looks once more for the device that encrypted a message, after a query for its sender.
+    ///
+    /// It is the device whose signed keys name the Curve25519 key of the Olm channel.
+    pub async fn resolve_sender(&self, received: &mut Received) -> Result<(), IdentityError> {
+        let Some((id, key)) = &received.channel else { return Ok(()) };
+        let user = user_id(&received.sender)?;
+        let device = self.machine.get_device(&user, id.as_str().into(), None).await.map_err(store_error)?;
         let device = device.filter(|device| device.curve25519_key().is_some_and(|known| known.to_base64() == *key));
-        let has_identity = self.machine.get_identity(&from.sender, None).await.map_err(store_error)?.is_some();
-        Ok(device.and_then(|device| facts_of(&device, has_identity)))
+        let has_identity = self.machine.get_identity(&user, None).await.map_err(store_error)?.is_some();
+        received.sender_device = device.and_then(|device| facts_of(&device, has_identity));
+        Ok(())
     }
 
     /// Olm-encrypts a message for one cross-signed device; returns event type and content for `/sendToDevice`.
@@ -158,13 +160,11 @@ impl Identity {
         kind: &str,
         content: &Value,
     ) -> Result<(String, Value), IdentityError> {
-        let _turn = self.turn.lock().await;
         let device = self.known_device(to).await?;
-        let strategy = CollectStrategy::IdentityBasedStrategy;
-        let mut encrypted = device.encrypt_event_raw(kind, content, strategy.clone()).await;
+        let mut encrypted = self.encrypt_once(&device, kind, content).await;
         if matches!(encrypted, Err(OlmError::MissingSession)) {
             self.open_channel(api, &device).await?;
-            encrypted = device.encrypt_event_raw(kind, content, strategy).await;
+            encrypted = self.encrypt_once(&device, kind, content).await;
         }
         let encrypted = encrypted.map_err(|error| match error {
             OlmError::MissingSession => IdentityError::NoChannel(to.to_string()),
@@ -173,6 +173,16 @@ impl Identity {
         })?;
         let content = encrypted.deserialize_as_unchecked().map_err(|_| ApiError::BadRequest("encrypted content"))?;
         Ok((ENCRYPTED.to_owned(), content))
+    }
+
+    async fn encrypt_once(
+        &self,
+        device: &matrix_sdk_crypto::Device,
+        kind: &str,
+        content: &Value,
+    ) -> Result<Raw<ToDeviceEncryptedEventContent>, OlmError> {
+        let _turn = self.channels.lock().await;
+        device.encrypt_event_raw(kind, content, CollectStrategy::IdentityBasedStrategy).await
     }
 
     /// Claims a key of this one device; the machine would claim for all devices of the user.
@@ -200,7 +210,17 @@ fn from_json(mut event: Value, wrapping: Wrapping) -> Option<Received> {
         wrapping,
         kind: event["type"].as_str()?.to_owned(),
         content: event["content"].take(),
+        channel: None,
     })
+}
+
+fn channel(from: &EncryptionInfo) -> Option<(String, String)> {
+    match &from.algorithm_info {
+        AlgorithmInfo::OlmV1Curve25519AesSha2 { curve25519_public_key_base64: key } => {
+            Some((from.sender_device.as_ref()?.to_string(), key.clone()))
+        }
+        _ => None,
+    }
 }
 
 fn parse_users(users: &[String]) -> Vec<OwnedUserId> {

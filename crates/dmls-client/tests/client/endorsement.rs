@@ -1,12 +1,16 @@
 //! Device keys with a credential, cross-signing, approval.
 
 use dmls::id::Device;
-use dmls_client::error::IdentityError;
+use dmls_client::error::{ApiError, IdentityError};
+use dmls_client::http::Method;
 use dmls_client::identity::{Identity, SelfEndorsement};
 use dmls_matrix::facts::Endorsement;
 use ed25519_dalek::{Signature, VerifyingKey};
 use matrix_sdk_crypto::OlmMachine;
+use matrix_sdk_crypto::types::requests::UploadSigningKeysRequest;
+use matrix_sdk_sqlite::SqliteCryptoStore;
 use ruma::UserId;
+use serde_json::json;
 use xtask::homeserver::ServerNumber;
 
 use crate::world::{Client, World, mls_key, subkey};
@@ -20,6 +24,41 @@ pub async fn scenario(world: &World) {
     let phone = second_device(world, &laptop, &user).await;
     new_credential(&laptop, &phone).await;
     reasons(world, &laptop, &user).await;
+    interrupted(world).await;
+}
+
+/// The process ended between making an identity and telling the homeserver; meanwhile another device may have come.
+async fn interrupted(world: &World) {
+    let user = world.user(HS, "ines");
+    for (device, expected) in [("ONE", SelfEndorsement::Endorsed), ("TWO", SelfEndorsement::AwaitsApproval)] {
+        let api = world.login(HS, &user, device).await;
+        let dir = world.dir.path().join(format!("{user}-{device}"));
+        let store = SqliteCryptoStore::open_with_key(&dir, Some(&subkey())).await.unwrap();
+        let machine = OlmMachine::with_store(&UserId::parse(&user).unwrap(), device.into(), store, None).await.unwrap();
+        let (id, upload) = machine.upload_device_keys().await.unwrap().unwrap();
+        let answer = api.send_ruma(upload, true).await.unwrap();
+        machine.mark_request_as_sent(&id, &answer).await.unwrap();
+        let made = machine.bootstrap_cross_signing(false).await.unwrap().upload_signing_keys_req;
+        drop(machine);
+
+        // The homeserver has device keys without the credential, and no or another identity.
+        let client = Client::open(world.dir.path(), api, &user, device).await;
+        client.identity.publish(&client.api, &mls_key(5)).await.unwrap();
+        assert_eq!(client.identity.endorse_self(&client.api, None).await.unwrap(), expected);
+        let endorsement = client.sees(&client.id()).await.unwrap().endorsement;
+        assert_eq!(endorsement == Endorsement::Endorsed, expected == SelfEndorsement::Endorsed);
+        if expected == SelfEndorsement::AwaitsApproval {
+            replacing_needs_the_password(&client, &made).await;
+        }
+    }
+}
+
+async fn replacing_needs_the_password(client: &Client, made: &UploadSigningKeysRequest) {
+    let body = json!({ "master_key": made.master_key, "self_signing_key": made.self_signing_key,
+        "user_signing_key": made.user_signing_key });
+    let path = ["_matrix", "client", "v3", "keys", "device_signing", "upload"];
+    let refused = client.api.call(Method::POST, &path, &[], Some(&body)).await;
+    assert!(matches!(refused, Err(ApiError::NeedsAuth(uia)) if uia.password_suffices));
 }
 
 async fn first_device(world: &World, user: &str) -> Client {

@@ -29,8 +29,12 @@ pub async fn scenario(world: &World) {
     assert!(matches!(missing, Err(ApiError::Refused { .. })));
     sam.logout().await.unwrap();
     assert_eq!(sam.whoami().await, Err(ApiError::TokenExpired { soft_logout: false }));
-    assert_eq!(sam.call(Method::POST, &["_matrix", "client", "v3", "createRoom"], &[], Some(&json!({}))).await
-        .map_err(|error| error.code()), Err("token_expired"));
+    assert_eq!(
+        sam.call(Method::POST, &["_matrix", "client", "v3", "createRoom"], &[], Some(&json!({})))
+            .await
+            .map_err(|error| error.code()),
+        Err("token_expired")
+    );
 }
 
 async fn media(sam: &dmls_client::http::Api) {

@@ -24,11 +24,13 @@ pub async fn scenario(world: &World) {
     dora.send(&emil.id(), &kind, content.clone()).await;
 
     // Emil has not asked for Dora's keys: he can read the message, and does not know whose it is.
-    let received = emil.receive().await.remove(0);
-    assert_eq!((received.wrapping, received.kind.as_str(), received.content), (Wrapping::Olm, KIND, json!({ "a": 1 })));
-    assert_eq!((received.sender, received.sender_device), (dora.id().user, None));
-
-    assert!(emil.sees(&dora.id()).await.is_some());
+    let mut received = emil.receive().await.remove(0);
+    assert_eq!((received.wrapping, received.kind.as_str()), (Wrapping::Olm, KIND));
+    assert_eq!((&received.sender, &received.content), (&dora.id().user, &json!({ "a": 1 })));
+    assert_eq!(received.sender_device, None);
+    let seen = emil.sees(&dora.id()).await;
+    emil.identity.resolve_sender(&mut received).await.unwrap();
+    assert!(seen.is_some() && received.sender_device == seen);
     let (kind, reply) = emil.identity.encrypt_to_device(&emil.api, &dora.id(), KIND, &json!({ "b": 2 })).await.unwrap();
     emil.send(&dora.id(), &kind, reply).await;
     let received = dora.receive().await.remove(0);
