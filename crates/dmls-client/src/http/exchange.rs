@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode, Url};
+use ruma::exports::bytes::Bytes;
 use ruma::exports::http;
 use serde_json::Value;
 
@@ -22,7 +23,7 @@ pub(super) struct Prepared {
     url: Url,
     repeatable: bool,
     pub(super) content_type: String,
-    pub(super) body: Option<Vec<u8>>,
+    pub(super) body: Option<Bytes>,
     /// Largest answer that is read.
     pub(super) max_answer: usize,
     /// Whether an answer of that size is to be expected, so that time is given for it.
@@ -37,7 +38,7 @@ impl Prepared {
 
     fn transfer_time(&self) -> Duration {
         let down = if self.large { self.max_answer } else { 0 };
-        let bytes = self.body.as_ref().map_or(0, Vec::len) + down;
+        let bytes = self.body.as_ref().map_or(0, Bytes::len) + down;
         Duration::from_secs(u64::try_from(bytes).unwrap_or(u64::MAX) / SLOWEST)
     }
 }

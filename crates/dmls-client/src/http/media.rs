@@ -13,7 +13,7 @@ impl Api {
         let url = self.url(&["_matrix", "media", "v3", "upload"], &[])?;
         let mut prepared = Prepared::new(Method::POST, url, true);
         prepared.content_type = content_type.to_owned();
-        prepared.body = Some(bytes);
+        prepared.body = Some(bytes.into());
         let answer = self.exchange(&prepared).await?;
         let json: Value = serde_json::from_slice(&answer.body).map_err(|_| ApiError::BadAnswer("not JSON"))?;
         let uri = json["content_uri"].as_str().filter(|uri| parse_mxc(uri).is_some());

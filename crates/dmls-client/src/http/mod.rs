@@ -17,6 +17,7 @@ use reqwest::redirect::Policy;
 use ruma::api::auth_scheme::{AuthScheme, SendAccessToken};
 use ruma::api::path_builder::PathBuilder;
 use ruma::api::{IncomingResponse, MatrixVersion, OutgoingRequest, SupportedVersions};
+use ruma::exports::bytes::Bytes;
 use serde_json::Value;
 
 use crate::error::ApiError;
@@ -117,7 +118,7 @@ impl Api {
         repeatable: bool,
     ) -> Result<Value, ApiError> {
         let mut prepared = Prepared::new(method, self.url(path, query)?, repeatable);
-        prepared.body = body.map(|body| body.to_string().into_bytes());
+        prepared.body = body.map(|body| body.to_string().into());
         let answer = self.exchange(&prepared).await?;
         serde_json::from_slice(&answer.body).map_err(|_| ApiError::BadAnswer("not JSON"))
     }
@@ -141,7 +142,7 @@ impl Api {
         let url = Url::parse(&format!("{base}{target}")).map_err(|_| ApiError::BadRequest("no URL"))?;
         let repeatable = repeatable || parts.method != Method::POST;
         let mut prepared = Prepared::new(parts.method, url, repeatable);
-        prepared.body = Some(body).filter(|body| !body.is_empty());
+        prepared.body = Some(body.into()).filter(|body: &Bytes| !body.is_empty());
         let answer = self.exchange(&prepared).await?;
         R::IncomingResponse::try_from_http_response(answer.into_http())
             .map_err(|_| ApiError::BadAnswer("not of the promised form"))

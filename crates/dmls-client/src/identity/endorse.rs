@@ -1,6 +1,7 @@
 //! Cross-signing: the account's identity, this device's own signature, approval of other devices.
 
-use matrix_sdk_crypto::types::requests::UploadSigningKeysRequest;
+use matrix_sdk_crypto::UserIdentity;
+use matrix_sdk_crypto::types::requests::{AnyIncomingResponse, UploadSigningKeysRequest};
 use reqwest::Method;
 use ruma::TransactionId;
 use ruma::api::client::keys::{upload_signatures, upload_signing_keys};
@@ -8,10 +9,9 @@ use serde_json::{Value, json};
 
 use dmls::id::Device;
 
-use super::{Identity, olm_error, store_error};
+use super::{Identity, olm_error, store_error, user_id};
 use crate::error::{ApiError, Beneath, IdentityError};
 use crate::http::Api;
-use matrix_sdk_crypto::types::requests::AnyIncomingResponse;
 
 /// Whether this device is vouched for by its account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,17 +58,22 @@ impl Identity {
         self.cross_sign(api, &found).await
     }
 
-    /// Whether another user's cross-signing identity is no longer the one that was seen first, or that was accepted.
+    /// Whether a user's cross-signing identity is no longer the one that was seen first, or that was accepted since.
+    ///
+    /// For the own account: whether somebody has replaced the identity that this device once held.
     pub async fn identity_changed(&self, user: &str) -> Result<bool, IdentityError> {
-        let identity = self.machine.get_identity(&super::user_id(user)?, None).await.map_err(store_error)?;
-        Ok(identity.and_then(|identity| identity.other()).is_some_and(|other| other.identity_needs_user_approval()))
+        Ok(match self.machine.get_identity(&user_id(user)?, None).await.map_err(store_error)? {
+            Some(UserIdentity::Other(other)) => other.identity_needs_user_approval(),
+            Some(UserIdentity::Own(own)) => own.has_verification_violation(),
+            None => false,
+        })
     }
 
-    /// Accepts another user's present cross-signing identity as theirs.
+    /// Accepts a user's present cross-signing identity as theirs.
     pub async fn accept_identity(&self, user: &str) -> Result<(), IdentityError> {
-        let identity = self.machine.get_identity(&super::user_id(user)?, None).await.map_err(store_error)?;
-        match identity.and_then(|identity| identity.other()) {
-            Some(other) => other.pin_current_master_key().await.map_err(store_error),
+        match self.machine.get_identity(&user_id(user)?, None).await.map_err(store_error)? {
+            Some(UserIdentity::Other(other)) => other.pin_current_master_key().await.map_err(store_error),
+            Some(UserIdentity::Own(own)) => own.withdraw_verification().await.map_err(store_error),
             None => Ok(()),
         }
     }

@@ -116,6 +116,8 @@ impl Identity {
     }
 
     /// Claims one key package for each device and waits for all homeservers, dead ones up to `timeout`.
+    ///
+    /// An error only if the own homeserver answers nothing at all, or refuses.
     pub async fn claim_key_packages(
         &self,
         api: &Api,
@@ -123,15 +125,27 @@ impl Identity {
         timeout: Duration,
     ) -> Result<Claimed, IdentityError> {
         let mut claims = self.start_claim(api, devices, timeout)?;
-        let mut claimed = Claimed::default();
+        let (mut claimed, mut silent, mut any) = (Claimed::default(), None, false);
         while let Some(claim) = claims.next().await {
             match claim.packages {
-                Ok(packages) => claimed.packages.extend(packages),
-                Err(error) if error.is_temporary() => claimed.failed_servers.extend([claim.server]),
+                Ok(packages) => {
+                    any = true;
+                    claimed.packages.extend(packages);
+                }
+                Err(error) if error.is_temporary() => {
+                    claimed.failed_servers.extend([claim.server]);
+                    match error {
+                        ApiError::Refused { .. } => any = true,
+                        own_homeserver => silent = silent.or(Some(own_homeserver)),
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(claimed)
+        match silent {
+            Some(error) if !any => Err(error.into()),
+            _ => Ok(claimed),
+        }
     }
 }
 
@@ -177,11 +191,34 @@ fn remote_failure(failure: &Value) -> ApiError {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::time::Duration;
+
     use dmls::id::Device;
     use serde_json::json;
+    use zeroize::Zeroizing;
 
     use super::take;
+    use crate::error::IdentityError;
+    use crate::http::{Api, Patience};
+    use crate::identity::Identity;
+
+    /// The own homeserver's silence is not blamed on others.
+    #[tokio::test]
+    async fn nothing_is_claimed_offline() {
+        let dir = tempfile::tempdir().unwrap();
+        let identity = Identity::open(dir.path(), &Zeroizing::new([1; 32]), "@a:hs1.test", "A").await.unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let api = Api::new(&format!("http://127.0.0.1:{port}")).unwrap();
+        let api = api.with_patience(Patience { offline: Duration::ZERO, ..Patience::default() });
+        let bob = Device::new("@b:hs2.test", "B");
+        let claimed = identity.claim_key_packages(&api, std::slice::from_ref(&bob), Duration::ZERO).await;
+        assert!(matches!(claimed, Err(IdentityError::Api(error)) if error.code() == "unreachable"));
+        let queried = identity.query(&api, &[&bob.user]).await;
+        assert!(matches!(queried, Err(IdentityError::Api(error)) if error.code() == "unreachable"));
+        assert_eq!(identity.facts(&bob.user).await.unwrap(), None);
+    }
 
     #[test]
     fn only_what_was_asked_for_is_taken() {

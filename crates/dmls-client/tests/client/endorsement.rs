@@ -13,7 +13,7 @@ use ruma::UserId;
 use serde_json::json;
 use xtask::homeserver::ServerNumber;
 
-use crate::world::{Client, World, mls_key, subkey};
+use crate::world::{Client, PASSWORD, World, mls_key, subkey};
 
 const HS: ServerNumber = ServerNumber::HS1;
 
@@ -24,12 +24,13 @@ pub async fn scenario(world: &World) {
     let phone = second_device(world, &laptop, &user).await;
     new_credential(&laptop, &phone).await;
     reasons(world, &laptop, &user).await;
-    interrupted(world).await;
+    interrupted(world, &laptop).await;
 }
 
 /// The process ended between making an identity and telling the homeserver; meanwhile another device may have come.
-async fn interrupted(world: &World) {
+async fn interrupted(world: &World, alice: &Client) {
     let user = world.user(HS, "ines");
+    let mut one = None;
     for (device, expected) in [("ONE", SelfEndorsement::Endorsed), ("TWO", SelfEndorsement::AwaitsApproval)] {
         let api = world.login(HS, &user, device).await;
         let dir = world.dir.path().join(format!("{user}-{device}"));
@@ -47,18 +48,36 @@ async fn interrupted(world: &World) {
         assert_eq!(client.identity.endorse_self(&client.api, None).await.unwrap(), expected);
         let endorsement = client.sees(&client.id()).await.unwrap().endorsement;
         assert_eq!(endorsement == Endorsement::Endorsed, expected == SelfEndorsement::Endorsed);
-        if expected == SelfEndorsement::AwaitsApproval {
-            replacing_needs_the_password(&client, &made).await;
+        match expected {
+            SelfEndorsement::Endorsed => one = Some(client),
+            SelfEndorsement::AwaitsApproval => replaced(alice, &one.take().unwrap(), &client, &made).await,
         }
     }
 }
 
-async fn replacing_needs_the_password(client: &Client, made: &UploadSigningKeysRequest) {
-    let body = json!({ "master_key": made.master_key, "self_signing_key": made.self_signing_key,
+/// Somebody with the password replaces the account's identity by one of their own: everybody notices.
+async fn replaced(alice: &Client, one: &Client, two: &Client, made: &UploadSigningKeysRequest) {
+    assert_eq!(alice.sees(&one.id()).await.unwrap().endorsement, Endorsement::Endorsed);
+    let mut body = json!({ "master_key": made.master_key, "self_signing_key": made.self_signing_key,
         "user_signing_key": made.user_signing_key });
     let path = ["_matrix", "client", "v3", "keys", "device_signing", "upload"];
-    let refused = client.api.call(Method::POST, &path, &[], Some(&body)).await;
-    assert!(matches!(refused, Err(ApiError::NeedsAuth(uia)) if uia.password_suffices));
+    let refused = two.api.call(Method::POST, &path, &[], Some(&body)).await;
+    let Err(ApiError::NeedsAuth(uia)) = refused else { panic!("{refused:?}") };
+    assert!(uia.password_suffices);
+    let user = one.id().user;
+    body["auth"] = json!({ "type": "m.login.password", "identifier": { "type": "m.id.user", "user": user },
+        "password": PASSWORD, "session": uia.session });
+    two.api.call(Method::POST, &path, &[], Some(&body)).await.unwrap();
+
+    for observer in [alice, one] {
+        assert!(!observer.identity.identity_changed(&user).await.unwrap());
+        assert_eq!(observer.sees(&one.id()).await.unwrap().endorsement, Endorsement::NotCrossSigned);
+        assert!(observer.identity.identity_changed(&user).await.unwrap());
+        observer.identity.accept_identity(&user).await.unwrap();
+        assert!(!observer.identity.identity_changed(&user).await.unwrap());
+    }
+    assert!(!one.identity.has_private_cross_signing().await);
+    assert_eq!(one.identity.endorse_self(&one.api, None).await.unwrap(), SelfEndorsement::AwaitsApproval);
 }
 
 async fn first_device(world: &World, user: &str) -> Client {
