@@ -1,7 +1,7 @@
 //! `cargo xtask`: tasks of this repository.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -161,6 +161,10 @@ fn show(status: &Status, json: bool) -> Result<(), Error> {
 }
 
 fn say(line: impl Display) -> Result<(), Error> {
-    let written = writeln!(std::io::stdout(), "{line}");
-    written.map_err(|source| Error::System { what: "writing to standard output".to_owned(), source })
+    match writeln!(std::io::stdout(), "{line}") {
+        // Whoever reads this has read enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(source) => Err(Error::System { what: "writing to standard output".to_owned(), source }),
+        Ok(()) => Ok(()),
+    }
 }

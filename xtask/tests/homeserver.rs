@@ -296,6 +296,9 @@ fn an_instance_ends_by_itself() -> Outcome {
     let servers = Homeservers::up(InstanceName::unique("lifetime")?, ServerCount::ONE, options)?;
     wait_until_no_process_names(&servers.dir())?;
     assert_eq!(running(&servers.status()?), [false]);
+    let dir = servers.dir();
+    drop(servers);
+    assert!(!dir.exists() && !dir.with_extension("lock").exists());
     Ok(())
 }
 

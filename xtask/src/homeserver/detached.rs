@@ -17,7 +17,7 @@ use super::process::{Identified, POLL, wait_until};
 use super::random::Secret;
 use super::record::{Options, RateLimits, Record};
 use super::status::{LinkState, Status};
-use super::supervisor::{Files, Supervisor, lock};
+use super::supervisor::{Files, Supervisor, lock, remove_files};
 use super::{venv, watchdog};
 
 /// How long the switch may take to start; the servers come after.
@@ -201,7 +201,7 @@ impl Detached {
         }
         wait_until("the instance's lock", LONGEST_END, || lock(&self.layout).is_ok())
             .map_err(|_| Error::Busy(self.layout.instance.clone()))?;
-        paths::remove_dir(&dir)
+        remove_files(&self.layout, lock(&self.layout)?)
     }
 }
 

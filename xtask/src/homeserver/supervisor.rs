@@ -1,7 +1,8 @@
 //! The one owner of an instance: it holds the switch and the servers' processes.
 
 use std::fs::{File, TryLockError};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,12 +64,29 @@ pub(super) fn lock(layout: &Layout) -> Result<File, Error> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(Error::file(parent))?;
     }
-    let file = File::options().create(true).append(true).open(&path).map_err(Error::file(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Busy(layout.instance.clone())),
-        Err(TryLockError::Error(source)) => Err(Error::file(&path)(source)),
+    loop {
+        let file = File::options().create(true).append(true).open(&path).map_err(Error::file(&path))?;
+        match file.try_lock() {
+            // Its last holder may have removed it after it was opened here: then it locks nothing.
+            Ok(()) if is_at(&file, &path) => return Ok(file),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::Busy(layout.instance.clone())),
+            Err(TryLockError::Error(source)) => return Err(Error::file(&path)(source)),
+        }
     }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(held), Ok(there)) = (file.metadata(), std::fs::metadata(path)) else { return false };
+    (held.dev(), held.ino()) == (there.dev(), there.ino())
+}
+
+/// Removes all files of an instance, whose lock is held.
+pub(super) fn remove_files(layout: &Layout, lock: File) -> Result<(), Error> {
+    paths::remove_dir(&layout.dir())?;
+    std::fs::remove_file(layout.lock()).map_err(Error::file(&layout.lock()))?;
+    drop(lock);
+    Ok(())
 }
 
 /// Reserves a server's client and federation ports, the former ones if they are free.
@@ -274,13 +292,14 @@ impl Supervisor {
         }
         // All of them, also if the end of one fails.
         let ended: Vec<Result<(), Error>> = ends.join_all().await;
-        let Some(lock) = self.lock.lock().await.take() else {
-            return Ok(());
-        };
+        let held = self.lock.lock().await.take();
         if then == Files::Remove {
-            paths::remove_dir(&self.layout.dir())?;
+            // It may have ended by itself earlier, and then another process may have its name now.
+            match held.map_or_else(|| lock(&self.layout), Ok) {
+                Err(Error::Busy(_)) => {}
+                held => remove_files(&self.layout, held?)?,
+            }
         }
-        drop(lock);
         ended.into_iter().collect()
     }
 }
