@@ -8,7 +8,7 @@ mod encoding;
 mod psk;
 mod random;
 mod seal;
-mod sign;
+pub(crate) mod sign;
 mod storage;
 mod view;
 
@@ -24,7 +24,7 @@ use random::Random;
 use storage::Storage;
 
 pub(crate) use seal::{hpke_open, hpke_psk_open, hpke_psk_seal, hpke_seal};
-pub(crate) use sign::{Signer, strict_verify};
+pub(crate) use sign::Signer;
 pub(crate) use view::View;
 
 /// OpenMLS's provider over a private copy of a view.
