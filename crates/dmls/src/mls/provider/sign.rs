@@ -4,12 +4,18 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use openmls_traits::signatures::{Signer as MlsSigner, SignerError};
 use openmls_traits::types::SignatureScheme;
 
-/// Whether `signature` is the one strict signature form: no small-order or non-canonical point, no malleable scalar.
+/// Whether `signature` verifies strictly: no weak or non-canonical key, no small-order or non-canonical R, S reduced.
 pub(crate) fn strict_verify(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-    let Ok(verifying) = VerifyingKey::from_bytes(key) else { return false };
-    // dalek decodes non-canonical points too: two byte strings would be one key.
-    let canonical = verifying.to_edwards().compress().as_bytes() == key;
-    canonical && !verifying.is_weak() && verifying.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+    strict_key(key).is_some_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
+}
+
+/// The key, unless it is of small order or written in another way than RFC 8032 §5.1.2 writes it.
+///
+/// dalek decodes `y + p` like `y`: two byte strings would be one key.
+pub(super) fn strict_key(bytes: &[u8; 32]) -> Option<VerifyingKey> {
+    let key = VerifyingKey::from_bytes(bytes).ok()?;
+    let canonical = key.to_edwards().compress().as_bytes() == bytes;
+    (canonical && !key.is_weak()).then_some(key)
 }
 
 /// An Ed25519 signature key of our own; the secret is zeroized when dropped.

@@ -203,6 +203,37 @@ fn encrypt_with_label() {
     }
 }
 
+#[test]
+fn no_two_seals_of_an_operation_share_an_ephemeral_key() {
+    let public = [9; 32];
+    let outputs: Vec<_> = with_provider(|p| {
+        let seal = |_| p.crypto().hpke_seal(config(), &public, b"", b"", b"text").unwrap().kem_output;
+        (0..100).map(seal).collect()
+    });
+    let distinct: std::collections::BTreeSet<_> = outputs.iter().collect();
+    assert_eq!(distinct.len(), 100);
+}
+
+/// No other suite and none of its parts: no downgrade (ATTACKS P9).
+#[test]
+fn other_algorithms_are_refused() {
+    let other = Ciphersuite::MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519;
+    let kem = HpkeConfig(HpkeKemType::DhKemP256, HpkeKdfType::HkdfSha256, HpkeAeadType::AesGcm128);
+    let chacha = HpkeConfig(HpkeKemType::DhKem25519, HpkeKdfType::HkdfSha256, HpkeAeadType::ChaCha20Poly1305);
+    with_provider(|p| {
+        let c = p.crypto();
+        assert_eq!((c.supports(SUITE), c.supported_ciphersuites()), (Ok(()), vec![SUITE]));
+        assert!(c.supports(other).is_err());
+        assert!(c.hash(HashType::Sha2_384, b"").is_err());
+        assert!(c.hmac(HashType::Sha2_512, b"", b"").is_err());
+        assert!(c.aead_encrypt(AeadType::ChaCha20Poly1305, &[0; 32], b"", &[0; 12], b"").is_err());
+        assert!(c.aead_encrypt(AeadType::Aes256Gcm, &[0; 32], b"", &[0; 12], b"").is_err());
+        assert!(c.sign(SignatureScheme::ECDSA_SECP256R1_SHA256, b"", &[1; 32]).is_err());
+        assert!(c.derive_hpke_keypair(kem, &[1; 32]).is_err());
+        assert!(c.derive_hpke_keypair(chacha, &[1; 32]).is_err());
+    });
+}
+
 #[derive(serde::Deserialize)]
 struct WelcomeVector {
     init_priv: Hex,
