@@ -3,7 +3,7 @@
 use dmls::id::Device;
 
 /// Whether a device's owner vouches for it, and if not, why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum Endorsement {
     /// Cross-signed by its owner and carrying a DMLS credential.
@@ -35,7 +35,7 @@ impl Endorsement {
 }
 
 /// One device as its owner's signed device keys show it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DeviceFacts {
     /// User and device id.
     pub device: Device,

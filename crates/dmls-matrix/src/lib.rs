@@ -3,13 +3,19 @@
 //! [`Machine`] is the whole of it. It keeps the verbs of matrix-sdk-crypto's `OlmMachine` and stands beside it: the
 //! host gives Olm, cross-signing and HTTP, and hands in what they show as plain facts.
 
+mod canonical;
 pub mod error;
 pub mod facts;
 mod id;
 mod machine;
+mod names;
+mod plaintext;
 pub mod request;
+mod room;
 pub mod sync;
+mod table;
 pub mod view;
+mod wire;
 
 pub use id::{MessageId, RequestId, RoomId};
 pub use machine::{CredentialRequest, Machine, Parameters, Source};

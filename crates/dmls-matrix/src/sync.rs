@@ -111,7 +111,9 @@ fn rooms(body: &Value) -> BTreeMap<RoomId, RoomInput> {
     let sections = [("join", Section::Join), ("invite", Section::Invite), ("leave", Section::Leave)];
     let mut out = BTreeMap::new();
     for (name, section) in sections {
-        let Some(map) = body.get("rooms").and_then(|rooms| rooms.get(name)).and_then(Value::as_object) else { continue };
+        let Some(map) = body.get("rooms").and_then(|rooms| rooms.get(name)).and_then(Value::as_object) else {
+            continue;
+        };
         for (room, value) in map {
             out.insert(RoomId(room.clone()), room_input(section, value));
         }

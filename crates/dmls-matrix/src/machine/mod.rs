@@ -1,17 +1,34 @@
 //! The machine: everything one device does in all its rooms, without IO.
 
-use dmls::effect::EpochInfo;
-use dmls::entropy::Entropy;
+mod account;
+mod answers;
+mod calls;
+mod events;
+pub(crate) mod facts;
+mod intake;
+mod keys;
+mod reading;
+mod requests;
+mod schedule;
+mod sending;
+mod to_device;
+
+use std::collections::{BTreeMap, BTreeSet};
+
 use dmls::id::{Device, SignatureKey, Timestamp};
 use dmls::journal::Journal;
-use serde_json::Value;
+use dmls::package::KeyPackages;
 
 use crate::error::Error;
-use crate::facts::UserDevices;
-use crate::id::{MessageId, RequestId, RoomId};
-use crate::request::{Failure, OutgoingRequest, Response};
-use crate::sync::SyncInput;
-use crate::view::{MemberRow, MessageRow, Report, RoomRow};
+use crate::id::{RequestId, RoomId};
+use crate::room::Room;
+use crate::table;
+
+use account::Account;
+use facts::FactBook;
+use keys::KeyState;
+use requests::{Pause, Ticket};
+use to_device::WaitingWelcome;
 
 /// What the device's own Ed25519 key is to sign, so that it vouches for the MLS key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,9 +77,26 @@ pub enum Source {
 /// is stored. After a store error nothing of the affected room stays in memory.
 pub struct Machine<J: Journal> {
     journal: J,
+    parameters: Parameters,
+    account: Account,
+    keys: KeyState,
+    packages: KeyPackages,
+    facts: FactBook,
+    position: Option<String>,
+    /// All rooms in the store.
+    known: BTreeSet<RoomId>,
+    /// Those in memory.
+    rooms: BTreeMap<RoomId, Room>,
+    /// Those that could not be read, with the code why: they stop nobody else.
+    broken: BTreeMap<RoomId, String>,
+    welcomes: BTreeMap<[u8; 32], WaitingWelcome>,
+    tickets: BTreeMap<RequestId, Ticket>,
+    pauses: BTreeMap<RequestId, Pause>,
+    wake: Option<Timestamp>,
 }
 
-#[allow(unused_variables, clippy::todo)]
+const POSITION: &[u8] = b"position";
+
 impl<J: Journal> Machine<J> {
     /// Opens the machine of `device` on its journal, with default [`Parameters`].
     pub fn open(journal: J, device: Device) -> Result<Self, Error<J::Error>> {
@@ -71,7 +105,23 @@ impl<J: Journal> Machine<J> {
 
     /// Opens the machine with other parameters.
     pub fn open_with(journal: J, device: Device, parameters: Parameters) -> Result<Self, Error<J::Error>> {
-        todo!()
+        let account = Account::load(device, &journal)?;
+        Ok(Self {
+            parameters,
+            account,
+            keys: KeyState::load(&journal)?,
+            packages: KeyPackages::load(&journal)?,
+            facts: FactBook::load(&journal)?,
+            position: table::get(&journal, &[], table::ACCOUNT, POSITION)?,
+            known: known_rooms(&journal)?,
+            rooms: BTreeMap::new(),
+            broken: BTreeMap::new(),
+            welcomes: to_device::load_welcomes(&journal)?,
+            tickets: BTreeMap::new(),
+            pauses: BTreeMap::new(),
+            wake: None,
+            journal,
+        })
     }
 
     /// Closes the machine and gives the journal back.
@@ -83,197 +133,11 @@ impl<J: Journal> Machine<J> {
     pub fn journal_mut(&mut self) -> &mut J {
         &mut self.journal
     }
+}
 
-    /// This device.
-    pub fn device(&self) -> &Device {
-        todo!()
-    }
-
-    // --- account ---
-
-    /// The MLS key and what the device key must sign for it; makes and stores the key at the first call.
-    pub fn credential_request(&mut self, entropy: &mut dyn Entropy) -> Result<CredentialRequest, Error<J::Error>> {
-        todo!()
-    }
-
-    /// Installs the device key's signature over [`CredentialRequest::payload`]; needed before anything is encrypted.
-    pub fn install_credential(&mut self, device_ed25519: [u8; 32], signature: [u8; 64]) -> Result<(), Error<J::Error>> {
-        todo!()
-    }
-
-    /// Whether a credential is installed.
-    pub fn has_credential(&self) -> bool {
-        todo!()
-    }
-
-    /// The MLS signature public key, once made.
-    pub fn mls_key(&self) -> Option<SignatureKey> {
-        todo!()
-    }
-
-    // --- in ---
-
-    /// Takes in one sync answer and stores its position last; replaying it changes nothing.
-    ///
-    /// Bad rooms, events and to-device messages are reported, never an error; only the store can fail this call.
-    pub fn receive_sync(
-        &mut self,
-        sync: SyncInput,
-        now: Timestamp,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Report, Error<J::Error>> {
-        todo!()
-    }
-
-    /// The position of the last sync that was taken in whole.
-    pub fn sync_position(&self) -> Option<&str> {
-        todo!()
-    }
-
-    /// Takes in raw room events from elsewhere.
-    pub fn receive_room_events(
-        &mut self,
-        room: &RoomId,
-        events: &[Value],
-        source: Source,
-        now: Timestamp,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Report, Error<J::Error>> {
-        todo!()
-    }
-
-    /// Takes in current state events of a room.
-    pub fn receive_room_state(
-        &mut self,
-        room: &RoomId,
-        events: &[Value],
-        now: Timestamp,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Report, Error<J::Error>> {
-        todo!()
-    }
-
-    /// Takes in the verified devices of one user: the newest answer of that user's server.
-    pub fn receive_device_facts(
-        &mut self,
-        facts: UserDevices,
-        now: Timestamp,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Report, Error<J::Error>> {
-        todo!()
-    }
-
-    /// Marks the devices of users as out of date, as if a sync had said so.
-    pub fn mark_devices_changed(&mut self, users: &[String]) -> Result<(), Error<J::Error>> {
-        todo!()
-    }
-
-    // --- out ---
-
-    /// Does what is due in every room and lists what is to be asked of the homeserver now.
-    ///
-    /// A request is listed again until it is marked; within a room, ordered requests come one at a time. Call it again
-    /// after marking, until it gives nothing.
-    pub fn outgoing_requests(
-        &mut self,
-        now: Timestamp,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Vec<OutgoingRequest>, Error<J::Error>> {
-        todo!()
-    }
-
-    /// Takes in the answer to a request; an unknown id is ignored.
-    pub fn mark_request_as_sent(
-        &mut self,
-        id: &RequestId,
-        response: Response,
-        now: Timestamp,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Report, Error<J::Error>> {
-        todo!()
-    }
-
-    /// Takes in that a request was refused or could not be sent; it comes again later, or is given up for good.
-    pub fn mark_request_as_failed(
-        &mut self,
-        id: &RequestId,
-        failure: Failure,
-        now: Timestamp,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Report, Error<J::Error>> {
-        todo!()
-    }
-
-    /// When [`Machine::outgoing_requests`] should be called again although nothing comes in.
-    pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
-        todo!()
-    }
-
-    /// Whether nothing is to be sent now and nothing comes due within `horizon_ms`.
-    ///
-    /// Call it after [`Machine::outgoing_requests`] gave nothing.
-    pub fn idle(&self, now: Timestamp, horizon_ms: u64) -> bool {
-        todo!()
-    }
-
-    // --- rooms ---
-
-    /// State events for `POST /createRoom` (`initial_state`).
-    pub fn initial_state() -> Vec<Value> {
-        todo!()
-    }
-
-    /// This user created the room: makes its genesis epoch. Calling it again changes nothing.
-    pub fn room_created(
-        &mut self,
-        room: &RoomId,
-        now: Timestamp,
-        entropy: &mut dyn Entropy,
-    ) -> Result<(), Error<J::Error>> {
-        todo!()
-    }
-
-    /// Keeps a message durably, to be sent as soon as it may be; returns at once.
-    pub fn send(
-        &mut self,
-        room: &RoomId,
-        event_type: &str,
-        content: Value,
-        now: Timestamp,
-        entropy: &mut dyn Entropy,
-    ) -> Result<MessageId, Error<J::Error>> {
-        todo!()
-    }
-
-    /// Asks for a rekey: a commit with a fresh leaf as soon as this device may commit.
-    pub fn update_now(&mut self, room: &RoomId, now: Timestamp) -> Result<(), Error<J::Error>> {
-        todo!()
-    }
-
-    // --- reading ---
-
-    /// All known rooms.
-    pub fn rooms(&mut self) -> Result<Vec<RoomRow>, Error<J::Error>> {
-        todo!()
-    }
-
-    /// All messages of a room, oldest first.
-    pub fn messages(&mut self, room: &RoomId) -> Result<Vec<MessageRow>, Error<J::Error>> {
-        todo!()
-    }
-
-    /// One of this device's own messages.
-    pub fn own_message(&mut self, room: &RoomId, id: &MessageId) -> Result<Option<MessageRow>, Error<J::Error>> {
-        todo!()
-    }
-
-    /// The devices of all joined users and all leaves of the canonical head.
-    pub fn members(&mut self, room: &RoomId) -> Result<Vec<MemberRow>, Error<J::Error>> {
-        todo!()
-    }
-
-    /// All known epochs of a room, parents before children.
-    pub fn log(&mut self, room: &RoomId) -> Result<Vec<EpochInfo>, Error<J::Error>> {
-        todo!()
-    }
+fn known_rooms<J: Journal>(journal: &J) -> Result<BTreeSet<RoomId>, Error<J::Error>> {
+    let damaged = || Error::Damaged(table::ROOM.0);
+    let keys = journal.scan(table::ROOM, b"").map_err(Error::Store)?;
+    let name = |key: Vec<u8>| String::from_utf8(key.get(4..).unwrap_or_default().to_vec()).map(RoomId);
+    keys.into_iter().map(|(key, _)| name(key).map_err(|_| damaged())).collect()
 }

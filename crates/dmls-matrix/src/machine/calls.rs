@@ -1,0 +1,153 @@
+//! One transaction for each call into the core; rooms are read when first needed.
+
+use dmls::effect::{Outcome, Verdict};
+use dmls::entropy::Entropy;
+use dmls::error::GroupError;
+use dmls::group::Group;
+use dmls::id::Timestamp;
+use dmls::input::Input;
+use dmls::journal::{Durable, Journal};
+
+use super::Machine;
+use crate::error::Error;
+use crate::id::RoomId;
+use crate::room::Room;
+use crate::room::absorb::Absorbed;
+use crate::view::Report;
+
+impl<J: Journal> Machine<J> {
+    /// The room, read from the store if it is not in memory; `None` for a room that cannot be read.
+    pub(super) fn room(&mut self, id: &RoomId) -> Result<Option<&mut Room>, Error<J::Error>> {
+        if !self.rooms.contains_key(id) {
+            if self.broken.contains_key(id) {
+                return Ok(None);
+            }
+            let own = self.own()?;
+            match Room::load(id.clone(), own, self.parameters.event_limit, &self.journal) {
+                Ok(room) => drop(self.rooms.insert(id.clone(), room)),
+                Err(Error::Store(error)) => return Err(Error::Store(error)),
+                Err(error) => {
+                    self.broken.insert(id.clone(), error.code().to_owned());
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(self.rooms.get_mut(id))
+    }
+
+    /// The room, if it is in the store and can be read.
+    pub(super) fn known_room(&mut self, id: &RoomId) -> Result<Option<&mut Room>, Error<J::Error>> {
+        if self.known.contains(id) { self.room(id) } else { Ok(None) }
+    }
+
+    /// Stores what gathered in the room.
+    pub(super) fn flush(&mut self, id: &RoomId) -> Result<(), Error<J::Error>> {
+        let Some(room) = self.rooms.get_mut(id).filter(|room| !room.writes.is_empty()) else { return Ok(()) };
+        let durable = Durable::new(std::mem::take(&mut room.writes), ());
+        let stored = durable.persist(&mut self.journal);
+        self.after(id, stored)?;
+        self.known.insert(id.clone());
+        Ok(())
+    }
+
+    /// After a failed store the room in memory is ahead of the disk: drop it.
+    fn after<T>(&mut self, id: &RoomId, stored: Result<T, J::Error>) -> Result<T, Error<J::Error>> {
+        stored.map_err(|error| {
+            self.rooms.remove(id);
+            Error::Store(error)
+        })
+    }
+
+    /// One input for the core; everything that follows is stored with it.
+    pub(super) fn handle(
+        &mut self,
+        id: &RoomId,
+        input: Input,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<Option<Verdict>, Error<J::Error>> {
+        self.call(id, entropy, report, |group, entropy| group.handle(input, now, entropy), |_, _, _| Ok(()))
+    }
+
+    /// One call of the core and what the room makes of it (`then`), as one transaction.
+    ///
+    /// `None` when the room cannot be used or the core failed on its own state, which the report then tells.
+    pub(super) fn call(
+        &mut self,
+        id: &RoomId,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+        call: impl FnOnce(&mut Group, &mut dyn Entropy) -> Result<Durable<Outcome>, GroupError>,
+        then: impl FnOnce(&mut Room, &J, &Absorbed) -> Result<(), Error<J::Error>>,
+    ) -> Result<Option<Verdict>, Error<J::Error>> {
+        match self.try_call(id, entropy, report, call, then)? {
+            Ok(verdict) => Ok(verdict),
+            Err(error) => self.note_group_error(id, &error, report).map(|()| None),
+        }
+    }
+
+    /// As [`Machine::call`], with the core's own errors for the caller to look at.
+    pub(super) fn try_call(
+        &mut self,
+        id: &RoomId,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+        call: impl FnOnce(&mut Group, &mut dyn Entropy) -> Result<Durable<Outcome>, GroupError>,
+        then: impl FnOnce(&mut Room, &J, &Absorbed) -> Result<(), Error<J::Error>>,
+    ) -> Result<Result<Option<Verdict>, GroupError>, Error<J::Error>> {
+        let Some(room) = self.rooms.get_mut(id) else { return Ok(Ok(None)) };
+        let durable = match call(&mut room.group, entropy) {
+            Ok(durable) => durable,
+            Err(GroupError::Entropy(error)) => {
+                self.rooms.remove(id);
+                return Err(error.into());
+            }
+            Err(error) => return Ok(Err(error)),
+        };
+        let journal = &self.journal;
+        let durable = durable.and_then(|outcome, writes| {
+            let absorbed = room.absorb(outcome, journal, entropy)?;
+            then(room, journal, &absorbed)?;
+            writes.append(&mut room.writes);
+            Ok(absorbed)
+        });
+        let stored = durable.persist(&mut self.journal);
+        let absorbed: Result<Absorbed, Error<J::Error>> = self.after(id, stored)?;
+        let Absorbed { verdict, remarks } = match absorbed {
+            Ok(absorbed) => absorbed,
+            Err(error) => {
+                self.rooms.remove(id);
+                return Err(error);
+            }
+        };
+        self.known.insert(id.clone());
+        report.remarks.extend(remarks);
+        note_changed(report, id);
+        Ok(Ok(Some(verdict)))
+    }
+
+    /// The core failed on its own state: told, and the room is read anew; other rooms go on.
+    fn note_group_error(
+        &mut self,
+        id: &RoomId,
+        error: &GroupError,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        if let Some(room) = self.rooms.get_mut(id) {
+            report.remarks.push(room.remark(None, None, "group", &error.to_string()));
+        }
+        self.flush(id)?;
+        if let GroupError::Mls(_) = error {
+            self.rooms.remove(id);
+        }
+        Ok(())
+    }
+}
+
+/// Notes that a reader may see something new in the room.
+pub(super) fn note_changed(report: &mut Report, id: &RoomId) {
+    if !report.changed.contains(id) {
+        report.changed.push(id.clone());
+    }
+}

@@ -1,0 +1,346 @@
+//! Room events on their way in: state, commits, messages. Every one gets exactly one verdict.
+
+use dmls::effect::{Applied, EpochRef, Verdict};
+use dmls::entropy::Entropy;
+use dmls::id::{Locator, Timestamp};
+use dmls::input::Input;
+use dmls::journal::Journal;
+use serde_json::Value;
+
+use super::Machine;
+use super::calls::note_changed;
+use crate::error::Error;
+use crate::id::RoomId;
+use crate::names::ENCRYPTED;
+use crate::room::Room;
+use crate::room::members::Departure;
+use crate::room::queue::Item;
+use crate::room::record::{Place, RowRecord, RowState};
+use crate::room::rows::{Name, code_of, code_of_text};
+use crate::view::{Encryption, EpochName, Remark, Report, UtdCode};
+use crate::wire::room::{self, CommitContent, MessageContent, RawEvent, Refused, Sealed};
+use crate::wire::text;
+
+/// Where the events of a batch go in the list.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Placing {
+    /// Live: each after the one before.
+    After(Place),
+    /// Newest first: each before the one before.
+    Before(Place),
+}
+
+impl Placing {
+    pub(super) fn anchor(&self) -> Place {
+        match self {
+            Self::After(place) | Self::Before(place) => *place,
+        }
+    }
+
+    fn step(&mut self, taken: Place) {
+        match self {
+            Self::After(place) => place.minor = place.minor.saturating_add(Place::STEP),
+            Self::Before(place) => *place = taken.just_before(),
+        }
+    }
+}
+
+impl<J: Journal> Machine<J> {
+    /// Takes in a batch of room events; gives the departures among them. State counts only when it is live.
+    pub(super) fn take_events(
+        &mut self,
+        id: &RoomId,
+        events: &[Value],
+        placing: &mut Placing,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<Vec<Departure>, Error<J::Error>> {
+        let mut departures = Vec::new();
+        for value in events {
+            let Some(room) = self.room(id)? else { return Ok(departures) };
+            let Some(event) = RawEvent::parse(value) else {
+                let event_id = text(value, "event_id");
+                report.remarks.push(room.remark(event_id, text(value, "sender"), "malformed_event", "not an event"));
+                continue;
+            };
+            if event.state_key.is_some() {
+                if let Placing::After(_) = placing {
+                    departures.extend(room.take_state_event(&event));
+                }
+                continue;
+            }
+            if room.record.encryption == Encryption::Dmls {
+                self.take_event(id, &event, placing, now, entropy, report)?;
+            }
+        }
+        Ok(departures)
+    }
+
+    fn take_event(
+        &mut self,
+        id: &RoomId,
+        event: &RawEvent<'_>,
+        placing: &mut Placing,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
+        if event.event_type != ENCRYPTED {
+            if event.event_type == "m.room.message" {
+                let remark = room.remark(Some(event.event_id), Some(event.sender), "unencrypted", "not encrypted");
+                report.remarks.push(remark);
+            }
+            return Ok(());
+        }
+        if let Some(place) = room.place(&self.journal, &Name::Event(event.event_id))? {
+            if let Placing::Before(before) = placing {
+                *before = place.just_before();
+            }
+            return Ok(());
+        }
+        let sealed = if room::is_ours(event.content) {
+            room::parse(id, event.content)
+        } else {
+            Err(other_algorithm(event.content))
+        };
+        match sealed {
+            Err(refused) => self.take_refused(id, event, &refused, placing, report),
+            Ok(Sealed::Commit(commit)) => self.take_commit(id, event, commit, now, entropy, report),
+            Ok(Sealed::Message(message)) => self.take_message(id, event, message, placing, now, entropy, report),
+        }
+    }
+
+    /// Not even an input for the core: listed, within the sender's share, and told.
+    fn take_refused(
+        &mut self,
+        id: &RoomId,
+        event: &RawEvent<'_>,
+        refused: &Refused,
+        placing: &mut Placing,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
+        let state = RowState::Refused { code: code_of_text(refused.code), reason: refused.code.to_owned() };
+        let row = new_row(event, refused.epoch.as_ref(), state);
+        room.list_row(&self.journal, event.event_id, &row, placing)?;
+        report.remarks.push(refusal(room, event, refused.code));
+        note_changed(report, id);
+        Ok(())
+    }
+
+    pub(super) fn take_commit(
+        &mut self,
+        id: &RoomId,
+        event: &RawEvent<'_>,
+        commit: CommitContent,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
+        room.hear(&commit, event.event_id, event.sender);
+        room.remember_commit(event.event_id, &commit.bytes);
+        if let Some(number) = room.own_commit(&commit.bytes).filter(|_| event.sender == self.account.device.user) {
+            return self.published(id, number, event.event_id, now, entropy, report);
+        }
+        let input = Input::Commit {
+            bytes: commit.bytes,
+            locator: Some(Locator(event.event_id.to_owned())),
+            from: event.sender.to_owned(),
+        };
+        let verdict = self.handle(id, input, now, entropy, report)?;
+        if let (Some(Verdict::Rejected { reason, .. }), Some(room)) = (verdict, self.rooms.get(id)) {
+            report.remarks.push(refusal(room, event, reason.code()));
+        }
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn take_message(
+        &mut self,
+        id: &RoomId,
+        event: &RawEvent<'_>,
+        message: MessageContent,
+        placing: &mut Placing,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        let user = self.account.device.user.clone();
+        let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
+        let MessageContent { bytes, epoch } = message;
+        if let Some(place) = room.place(&self.journal, &Name::Ciphertext(&bytes))? {
+            let echo = event.sender == user && room.take_echo(&self.journal, place, event)?;
+            if !echo {
+                let code = if event.sender == user { "replay" } else { "rejected_sender" };
+                let refused = Refused { code, epoch: Some(epoch) };
+                return self.take_refused(id, event, &refused, placing, report);
+            }
+            note_changed(report, id);
+            return self.flush(id);
+        }
+        let row = new_row(event, Some(&epoch), RowState::Waiting);
+        let input = Input::Message {
+            bytes,
+            locator: Locator(event.event_id.to_owned()),
+            from: event.sender.to_owned(),
+            commit: Some(epoch.locator).filter(|locator| !locator.0.is_empty()),
+        };
+        let mut told = None;
+        let then = |room: &mut Room, journal: &J, absorbed: &crate::room::absorb::Absorbed| {
+            told = room.list_judged(journal, event, row, &absorbed.verdict, placing)?;
+            Ok(())
+        };
+        self.call(id, entropy, report, |group, entropy| group.handle(input, now, entropy), then)?;
+        report.remarks.extend(told);
+        Ok(())
+    }
+
+    /// The server took this device's own commit: its Welcomes may go.
+    pub(super) fn published(
+        &mut self,
+        id: &RoomId,
+        number: u64,
+        event_id: &str,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
+        let Some(Item::Commit(commit)) = room.queue.get(&number).cloned() else { return Ok(()) };
+        let txn_id = crate::room::queue::fresh_name(entropy)?;
+        let input = Input::Published { epoch: commit.epoch.id, locator: Locator(event_id.to_owned()) };
+        let then = |room: &mut Room, _: &J, _: &crate::room::absorb::Absorbed| {
+            room.finish_commit(number, *commit, event_id, txn_id);
+            Ok(())
+        };
+        self.call(id, entropy, report, |group, entropy| group.handle(input, now, entropy), then)?;
+        Ok(())
+    }
+}
+
+impl Room {
+    /// Lists a message at the next place of its batch.
+    fn list_row<J: Journal>(
+        &mut self,
+        journal: &J,
+        event_id: &str,
+        row: &RowRecord,
+        placing: &mut Placing,
+    ) -> Result<bool, Error<J::Error>> {
+        let place = self.free_place(journal, placing.anchor())?;
+        let listed = self.add_row(place, row, event_id);
+        if listed {
+            placing.step(place);
+        }
+        Ok(listed)
+    }
+
+    /// Lists a message as the core judged it; gives a remark if it was refused.
+    fn list_judged<J: Journal>(
+        &mut self,
+        journal: &J,
+        event: &RawEvent<'_>,
+        mut row: RowRecord,
+        verdict: &Verdict,
+        placing: &mut Placing,
+    ) -> Result<Option<Remark>, Error<J::Error>> {
+        let replay = RowState::Refused { code: UtdCode::Forged, reason: "replay".to_owned() };
+        row.state = match verdict {
+            // The same bytes under another event id.
+            Verdict::Known => replay,
+            verdict => self.judge(&mut row, verdict).unwrap_or(RowState::Waiting),
+        };
+        if let RowState::Readable { device, message_id, .. } = &row.state {
+            let (device, message_id) = (device.clone(), message_id.clone());
+            let name = Name::Message(&device, &message_id.0);
+            if let Some(first) = self.place(journal, &name)? {
+                // Sealed anew by its sender after all: listed once.
+                self.name_row(&Name::Event(event.event_id), first);
+                return Ok(None);
+            }
+            let place = self.free_place(journal, placing.anchor())?;
+            self.name_row(&name, place);
+        }
+        self.list_row(journal, event.event_id, &row, placing)?;
+        Ok(match &row.state {
+            RowState::Refused { reason, .. } => Some(refusal(self, event, reason)),
+            _ => None,
+        })
+    }
+
+    /// One's own message came back: the server has it. `false` for a copy under another event id.
+    fn take_echo<J: Journal>(
+        &mut self,
+        journal: &J,
+        place: Place,
+        event: &RawEvent<'_>,
+    ) -> Result<bool, Error<J::Error>> {
+        let Some(mut row) = self.row(journal, place)? else { return Ok(false) };
+        if row.event_id.as_deref().is_some_and(|known| known != event.event_id) {
+            return Ok(false);
+        }
+        row.ts = event.ts;
+        self.finish_draft(place, row, event.event_id);
+        Ok(true)
+    }
+
+    /// The own message at `place` is in the room.
+    pub(super) fn finish_draft(&mut self, place: Place, mut row: RowRecord, event_id: &str) {
+        row.event_id = Some(event_id.to_owned());
+        self.keep_row(place, &row);
+        self.name_row(&Name::Event(event_id), place);
+        let here = |item: &Item| matches!(item, Item::Draft(draft) if draft.place == place);
+        let number = self.queue.iter().find(|(_, item)| here(item)).map(|(number, _)| *number);
+        if let Some(number) = number {
+            self.drop_item(number);
+        }
+    }
+
+    /// The outbox number of an own commit.
+    fn own_commit(&self, bytes: &[u8]) -> Option<u64> {
+        let same = |item: &Item| matches!(item, Item::Commit(commit) if commit.bytes == bytes);
+        self.queue.iter().find(|(_, item)| same(item)).map(|(number, _)| *number)
+    }
+}
+
+fn new_row(event: &RawEvent<'_>, epoch: Option<&EpochRef>, state: RowState) -> RowRecord {
+    RowRecord {
+        event_id: Some(event.event_id.to_owned()),
+        sender: event.sender.to_owned(),
+        ts: event.ts,
+        epoch_id: epoch.map(|epoch| epoch.id),
+        epoch: epoch.map(|epoch| EpochName { height: epoch.height, creator: epoch.creator.clone() }),
+        state,
+    }
+}
+
+fn refusal(room: &Room, event: &RawEvent<'_>, code: &str) -> Remark {
+    room.remark(Some(event.event_id), Some(event.sender), code, "refused")
+}
+
+/// An event of another algorithm in a room that is ours.
+fn other_algorithm(content: &Value) -> Refused {
+    let algorithm = text(content, "algorithm").unwrap_or_default();
+    // A later version of this protocol has another namespace under the same roof.
+    let code = if algorithm.starts_with("org.dmls.") { "unknown_version" } else { "other_algorithm" };
+    Refused { code, epoch: None }
+}
+
+/// Whether a verdict brought this device into an epoch.
+pub(super) fn joined(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Applied(Applied::Joined { .. } | Applied::Commit { .. }))
+}
+
+/// The remark's code of a refusal.
+pub(super) fn refused_code(verdict: &Verdict) -> Option<&'static str> {
+    match verdict {
+        Verdict::Rejected { reason, .. } => {
+            let _ = code_of(*reason);
+            Some(reason.code())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,300 @@
+//! What comes in: sync, state, timeline, facts. Order: rooms, then to-device messages, the position last.
+
+use dmls::entropy::Entropy;
+use dmls::id::{Locator, Timestamp};
+use dmls::input::Input;
+use dmls::journal::{Durable, Journal};
+use serde_json::Value;
+
+use super::events::Placing;
+use super::{Machine, POSITION, Source};
+use crate::error::Error;
+use crate::facts::UserDevices;
+use crate::id::RoomId;
+use crate::names::MEMBER;
+use crate::room::members::Departure;
+use crate::room::record::{Gap, Place};
+use crate::sync::{RoomInput, Section, SyncInput};
+use crate::table;
+use crate::view::{Encryption, Membership, Report};
+use crate::wire::room::RawEvent;
+
+/// Pages that are asked for to fill a gap.
+const MAX_GAP_PAGES: u16 = 50;
+
+impl<J: Journal> Machine<J> {
+    /// Takes in one sync answer and stores its position last; replaying it changes nothing.
+    ///
+    /// Bad rooms, events and to-device messages are reported, never an error; only the store, the randomness and a
+    /// missing credential can fail this call.
+    pub fn receive_sync(
+        &mut self,
+        sync: SyncInput,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Report, Error<J::Error>> {
+        self.own()?;
+        let mut report = Report::default();
+        self.take_key_counts(sync.one_time_key_counts.as_ref(), sync.unused_fallback.as_deref(), now)?;
+        self.mark_devices_changed(&sync.changed_devices)?;
+        for (room, input) in sync.rooms {
+            self.take_room(&room, input, now, entropy, &mut report)?;
+        }
+        for event in sync.to_device {
+            self.take_to_device(event, now, entropy, &mut report)?;
+        }
+        let write = table::put(table::ACCOUNT, POSITION.to_vec(), &sync.next_batch);
+        Durable::new(vec![write], ()).persist(&mut self.journal).map_err(Error::Store)?;
+        self.position = Some(sync.next_batch);
+        Ok(report)
+    }
+
+    /// The position of the last sync that was taken in whole.
+    pub fn sync_position(&self) -> Option<&str> {
+        self.position.as_deref()
+    }
+
+    /// Takes in raw room events from elsewhere.
+    pub fn receive_room_events(
+        &mut self,
+        room: &RoomId,
+        events: &[Value],
+        source: Source,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Report, Error<J::Error>> {
+        let mut report = Report::default();
+        let Some(known) = self.known_room(room)? else { return Err(Error::UnknownRoom(room.clone())) };
+        let major = known.record.next_major;
+        let mut placing = match source {
+            Source::Timeline => known.live_places(),
+            Source::Backwards => Placing::Before(Place { major, minor: Place::FIRST }),
+        };
+        let departures = self.take_events(room, events, &mut placing, now, entropy, &mut report)?;
+        self.settle_members(room, departures, now, entropy, &mut report)?;
+        Ok(report)
+    }
+
+    /// Takes in current state events of a room.
+    pub fn receive_room_state(
+        &mut self,
+        room: &RoomId,
+        events: &[Value],
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Report, Error<J::Error>> {
+        let mut report = Report::default();
+        let departures = self.take_state(room, events)?;
+        self.settle_members(room, departures, now, entropy, &mut report)?;
+        Ok(report)
+    }
+
+    /// Takes in the verified devices of one user: the newest answer of that user's server.
+    pub fn receive_device_facts(
+        &mut self,
+        facts: UserDevices,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Report, Error<J::Error>> {
+        let mut report = Report::default();
+        let (user, mut writes) = (facts.user.clone(), Vec::new());
+        self.facts.answer(facts, &mut writes);
+        self.store_facts(writes)?;
+        let affected = self.rooms.iter_mut().filter(|(_, room)| room.is_joined(&user));
+        let affected: Vec<_> = affected
+            .map(|(id, room)| {
+                room.desired_stale = true;
+                room.claims.hurry(&user);
+                id.clone()
+            })
+            .collect();
+        for id in affected {
+            self.refresh_desired(&id, now, entropy, &mut report)?;
+        }
+        Ok(report)
+    }
+
+    /// Marks the devices of users as out of date, as if a sync had said so.
+    pub fn mark_devices_changed(&mut self, users: &[String]) -> Result<(), Error<J::Error>> {
+        let mut writes = Vec::new();
+        for user in users {
+            self.facts.changed(user, &mut writes);
+        }
+        self.store_facts(writes)
+    }
+
+    fn store_facts(&mut self, writes: Vec<dmls::journal::Write>) -> Result<(), Error<J::Error>> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let stored = Durable::new(writes, ()).persist(&mut self.journal);
+        if let Err(error) = stored {
+            self.facts = super::facts::FactBook::load(&self.journal)?;
+            return Err(Error::Store(error));
+        }
+        Ok(())
+    }
+
+    fn take_room(
+        &mut self,
+        id: &RoomId,
+        input: RoomInput,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        let user = self.account.device.user.clone();
+        let Some(room) = self.room(id)? else { return Ok(()) };
+        let membership = match input.section {
+            Section::Join => Membership::Joined,
+            Section::Invite => Membership::Invited,
+            Section::Leave => Membership::Left,
+        };
+        if room.record.membership != membership {
+            room.record.membership = membership;
+            room.save();
+        }
+        if input.section == Section::Invite {
+            self.take_invite_state(id, &input.state);
+            super::calls::note_changed(report, id);
+            return self.flush(id);
+        }
+        let mut departures = self.take_state(id, &input.state)?;
+        let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
+        let mut placing = room.live_places();
+        room.note_gap(&input, &placing);
+        departures.extend(self.take_events(id, &input.timeline, &mut placing, now, entropy, report)?);
+        if let Some(room) = self.rooms.get_mut(id)
+            && room.record.encryption == Encryption::Dmls
+        {
+            room.note_newest(&input.timeline);
+            let own_member = room.is_joined(&user);
+            room.record.members_stale |= membership == Membership::Joined && !own_member;
+            room.save();
+        }
+        self.settle_members(id, departures, now, entropy, report)
+    }
+
+    /// Stripped state: only what people are shown.
+    fn take_invite_state(&mut self, id: &RoomId, events: &[Value]) {
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        let name = events.iter().find(|event| event.get("type").and_then(Value::as_str) == Some("m.room.name"));
+        let name = name.and_then(|event| event.pointer("/content/name")).and_then(Value::as_str);
+        room.record.name = name.map(|name| name.chars().take(255).collect()).or(room.record.name.take());
+        room.save();
+    }
+
+    /// Current state; nothing is stored yet.
+    pub(super) fn take_state(&mut self, id: &RoomId, events: &[Value]) -> Result<Vec<Departure>, Error<J::Error>> {
+        let Some(room) = self.room(id)? else { return Ok(Vec::new()) };
+        let raw = events.iter().filter_map(RawEvent::parse).filter(|event| event.state_key.is_some());
+        Ok(raw.filter_map(|event| room.take_state_event(&event)).collect())
+    }
+
+    /// The whole member list.
+    pub(super) fn take_members(
+        &mut self,
+        id: &RoomId,
+        events: &[Value],
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        let Some(room) = self.room(id)? else { return Ok(()) };
+        let raw: Vec<_> =
+            events.iter().filter_map(RawEvent::parse).filter(|event| event.event_type == MEMBER).collect();
+        let departures = room.take_all_members(&raw);
+        self.settle_members(id, departures, now, entropy, report)
+    }
+
+    /// Tells the core who left, then who should be in; asks for the devices of those who are new.
+    pub(super) fn settle_members(
+        &mut self,
+        id: &RoomId,
+        departures: Vec<Departure>,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        let encrypted = self.rooms.get(id).is_some_and(|room| room.record.encryption == Encryption::Dmls);
+        if !encrypted {
+            return self.flush(id);
+        }
+        for Departure { user, event } in departures {
+            self.handle(id, Input::Departed { user, event: Locator(event) }, now, entropy, report)?;
+        }
+        self.refresh_desired(id, now, entropy, report)?;
+        self.flush(id)
+    }
+
+    /// Gives the core D anew if members or devices changed.
+    pub(super) fn refresh_desired(
+        &mut self,
+        id: &RoomId,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        let own = self.own()?;
+        let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
+        if !room.desired_stale || room.record.encryption != Encryption::Dmls {
+            return Ok(());
+        }
+        room.desired_stale = false;
+        for (user, _) in room.members.iter().filter(|(_, member)| member.joined) {
+            self.facts.track(user, &mut room.writes);
+        }
+        let desired = room.desired(&self.facts, (own.device(), &own.key()));
+        room.drop_welcomes(&|device| desired.devices.contains_key(device));
+        self.handle(id, Input::Desired(desired), now, entropy, report)?;
+        Ok(())
+    }
+}
+
+impl crate::room::Room {
+    /// Takes in one state event.
+    pub(super) fn take_state_event(&mut self, event: &RawEvent<'_>) -> Option<Departure> {
+        match (event.event_type, event.state_key) {
+            (MEMBER, Some(_)) => return self.take_member(event),
+            (crate::names::ENCRYPTION, Some("")) => {
+                let ours = crate::wire::room::is_ours(event.content);
+                // Sticky: never switched off or changed.
+                self.record.encryption = match self.record.encryption {
+                    Encryption::Dmls => Encryption::Dmls,
+                    _ if ours => Encryption::Dmls,
+                    _ => Encryption::Other,
+                };
+                self.desired_stale = true;
+                self.save();
+            }
+            ("m.room.name", Some("")) => {
+                let name = crate::wire::text(event.content, "name");
+                self.record.name = name.map(|name| name.chars().take(255).collect());
+                self.save();
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Places for a batch of live events.
+    pub(super) fn live_places(&mut self) -> Placing {
+        Placing::After(self.next_place())
+    }
+
+    fn note_gap(&mut self, input: &RoomInput, placing: &Placing) {
+        let (true, Some(from), Some(until)) = (input.limited, &input.prev_batch, &self.record.newest_event) else {
+            return;
+        };
+        let before = placing.anchor().just_before();
+        let until = Some(until.clone());
+        self.record.gap = Some(Gap { from: from.clone(), before, until, pages_left: MAX_GAP_PAGES });
+        self.save();
+    }
+
+    fn note_newest(&mut self, timeline: &[Value]) {
+        if let Some(newest) = timeline.iter().rev().find_map(|event| crate::wire::id(event, "event_id")) {
+            self.record.newest_event = Some(newest.to_owned());
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! What a room does by itself: joins, commits that are due, messages that may leave, searches.
+
+use dmls::effect::{Due, Readiness};
+use dmls::entropy::Entropy;
+use dmls::error::GroupError;
+use dmls::group::Orders;
+use dmls::id::Timestamp;
+use dmls::input::Input;
+use dmls::journal::Journal;
+
+use super::Machine;
+use crate::error::Error;
+use crate::id::RoomId;
+use crate::plaintext;
+use crate::room::Room;
+use crate::room::queue::{Item, SealedDraft, fresh_name};
+use crate::room::rows::Name;
+use crate::view::{EpochName, Report};
+
+/// No new commit so soon after one that failed.
+const COMMIT_HOLD: u64 = 5_000;
+/// At most so many devices are added by one commit; the rest follow.
+const MAX_ADDS: usize = 256;
+
+impl<J: Journal> Machine<J> {
+    /// Does all that can be done in a room without an answer from outside.
+    pub(super) fn tend_room(
+        &mut self,
+        id: &RoomId,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        let Some(room) = self.room(id)?.filter(|room| room.is_active()) else { return Ok(()) };
+        if room.tick_is_due(now) {
+            room.ticked = now;
+            self.handle(id, Input::Tick, now, entropy, report)?;
+        }
+        self.refresh_desired(id, now, entropy, report)?;
+        self.join_by_welcomes(id, now, entropy, report)?;
+        if self.rooms.get(id).is_some_and(|room| room.group.in_group()) {
+            self.tend_commit(id, now, entropy, report)?;
+            self.tend_draft(id, now, entropy, report)?;
+        } else {
+            self.tend_entry(id, now, entropy, report)?;
+        }
+        let own = self.account.device.clone();
+        if let Some(room) = self.rooms.get_mut(id) {
+            room.tend_searches(&own, now, entropy)?;
+        }
+        self.flush(id)
+    }
+
+    /// Joins by external commit once nobody sent a Welcome for long enough (PROTOCOL §5).
+    fn tend_entry(
+        &mut self,
+        id: &RoomId,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
+        if room.record.waiting_since.is_none() {
+            room.record.waiting_since = Some(now);
+            room.save();
+        }
+        if !self.may_enter(id, now) {
+            return Ok(());
+        }
+        let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
+        let Some((target, group_info)) = room.group_info.take() else {
+            if room.record.entries.is_empty() {
+                room.page_for_entries(now);
+            }
+            return Ok(());
+        };
+        let target_id = target.id;
+        let joined = self.try_call(
+            id,
+            entropy,
+            report,
+            |group, entropy| group.join_externally(&group_info, target, now, entropy),
+            |room, _, _| {
+                room.record.waiting_since = None;
+                room.save();
+                Ok(())
+            },
+        )?;
+        if let (Err(error), Some(room)) = (joined, self.rooms.get_mut(id)) {
+            room.record.entries.retain(|entry| entry.epoch.id != target_id);
+            room.save();
+            report.remarks.push(room.remark(None, None, "external_join", &error.to_string()));
+        }
+        Ok(())
+    }
+
+    /// Whether this device may join by external commit now: of D, joined, and nothing else on its way.
+    pub(super) fn may_enter(&self, id: &RoomId, now: Timestamp) -> bool {
+        let (Some(room), Some(own)) = (self.rooms.get(id), self.account.own.as_ref()) else { return false };
+        let waited = room.enters_at(self.parameters.external_join_after).is_some_and(|at| at <= now);
+        let known = self.facts.knows(&own.device().user);
+        let desired = room.desired(&self.facts, (own.device(), &own.key()));
+        let held = room.commit_hold.is_some_and(|until| until > now);
+        waited && known && !held && desired.devices.contains_key(own.device()) && room.unpublished().is_none()
+    }
+
+    /// Whether devices of this room changed so lately that nobody answered yet: worth a moment's wait.
+    fn awaits_facts(&self, room: &Room) -> bool {
+        room.joined().any(|(user, _)| self.facts.awaits_first_answer(user))
+    }
+
+    fn tend_commit(
+        &mut self,
+        id: &RoomId,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        let Some(room) = self.rooms.get(id) else { return Ok(()) };
+        let held = room.commit_hold.is_some_and(|until| until > now);
+        if held || room.unpublished().is_some() || self.awaits_facts(room) {
+            return Ok(());
+        }
+        let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
+        let Some(due) = room.due_now(now) else { return Ok(()) };
+        room.claims.start(&due.add, now);
+        if room.claims.wait_until(now).is_some() || !room.is_worth_a_commit(&due) {
+            return Ok(());
+        }
+        self.carry_out(id, now, entropy, report)
+    }
+
+    /// One commit with what could be claimed; if it does not fit, with half of it.
+    fn carry_out(
+        &mut self,
+        id: &RoomId,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        let mut count = MAX_ADDS;
+        loop {
+            let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
+            let packages = room.claims.take(count, now);
+            let taken = packages.len();
+            let orders = Orders { packages: packages.clone(), update: room.record.update_wanted };
+            let carried = self.try_call(
+                id,
+                entropy,
+                report,
+                |group, entropy| group.carry_out(orders, now, entropy),
+                |room, _, _| {
+                    room.record.update_wanted = false;
+                    room.record.trouble = None;
+                    room.save();
+                    Ok(())
+                },
+            )?;
+            let (Err(error), Some(room)) = (carried, self.rooms.get_mut(id)) else { return Ok(()) };
+            match error {
+                GroupError::TooLarge { .. } if taken > 1 => {
+                    room.claims.put_back(packages);
+                    count = taken / 2;
+                }
+                error => {
+                    room.commit_failed(&error, now, report);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Seals the oldest own message if it may be sent; what may no longer leave is made anew.
+    fn tend_draft(
+        &mut self,
+        id: &RoomId,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        let Some(room) = self.rooms.get(id) else { return Ok(()) };
+        if self.awaits_facts(room) || room.unpublished().is_some() {
+            return Ok(());
+        }
+        let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
+        room.drop_unreleasable();
+        let Some(number) = room.first_draft() else { return Ok(()) };
+        let Some(Item::Draft(draft)) = room.queue.get(&number).cloned() else { return Ok(()) };
+        if draft.sealed.is_some() || !matches!(room.group.readiness(), Readiness::Ready(_)) {
+            return Ok(());
+        }
+        let txn_id = fresh_name(entropy)?;
+        let content = serde_json::from_str(&draft.content).map_err(|_| Error::Damaged(crate::table::OUTBOX.0))?;
+        let room_id = room.id.clone();
+        let mut compose = |context: &dmls::group::SealContext<'_>| {
+            plaintext::compose(context, &room_id, &draft.message_id, &draft.event_type, &content)
+        };
+        let durable = match room.group.seal(&mut compose, now, entropy) {
+            Ok(durable) => durable,
+            Err(GroupError::Entropy(error)) => return Err(error.into()),
+            Err(error) => {
+                report.remarks.push(room.remark(None, None, "group", &error.to_string()));
+                return Ok(());
+            }
+        };
+        let row = room.row(&self.journal, draft.place)?;
+        let durable = durable.and_then(|sealed, writes| {
+            let name = EpochName { height: sealed.epoch.height, creator: sealed.epoch.creator.clone() };
+            if let Some(mut row) = row {
+                (row.epoch_id, row.epoch) = (Some(sealed.epoch.id), Some(name));
+                room.keep_row(draft.place, &row);
+            }
+            room.name_row(&Name::Ciphertext(&sealed.bytes), draft.place);
+            let sealed = SealedDraft { epoch: sealed.epoch, txn_id, bytes: sealed.bytes };
+            let mut draft = draft.clone();
+            draft.sealed = Some(sealed);
+            room.keep_item(number, Item::Draft(draft));
+            writes.append(&mut room.writes);
+        });
+        let stored = durable.persist(&mut self.journal);
+        if let Err(error) = stored {
+            self.rooms.remove(id);
+            return Err(Error::Store(error));
+        }
+        Ok(())
+    }
+}
+
+impl Room {
+    /// Whether the core should be told the time.
+    fn tick_is_due(&self, now: Timestamp) -> bool {
+        let wake = self.group.next_wake(now).is_some_and(|at| at <= now);
+        wake && self.ticked.plus(1_000) <= now
+    }
+
+    /// When this device joins by external commit.
+    pub(super) fn enters_at(&self, after: u64) -> Option<Timestamp> {
+        self.record.waiting_since.map(|since| since.plus(after))
+    }
+
+    /// What a commit should do now, if one should be made now.
+    fn due_now(&self, now: Timestamp) -> Option<Due> {
+        let due = self.group.due(now);
+        let timely = due.at.is_some_and(|at| at <= now);
+        let speaks = self.first_draft().is_some() && matches!(self.group.readiness(), Readiness::CommitFirst(_));
+        (timely || speaks || self.record.update_wanted).then_some(due)
+    }
+
+    /// Adds alone need a package; everything else is worth a commit by itself.
+    fn is_worth_a_commit(&self, due: &Due) -> bool {
+        let stale = due.update && self.first_draft().is_some();
+        self.record.update_wanted
+            || stale
+            || !due.remove.is_empty()
+            || !due.resolve.is_empty()
+            || self.claims.has_packages()
+    }
+
+    fn commit_failed(&mut self, error: &GroupError, now: Timestamp, report: &mut Report) {
+        self.commit_hold = Some(now.plus(COMMIT_HOLD));
+        let code = match error {
+            GroupError::NothingDue => return,
+            GroupError::TooLarge { .. } => "commit_too_large",
+            GroupError::NotInGroup => "not_in_group",
+            _ => "group",
+        };
+        self.record.trouble = Some(code.to_owned());
+        self.save();
+        report.remarks.push(self.remark(None, None, code, &error.to_string()));
+    }
+
+    /// The send gate at release: ciphertexts for epochs with leaves outside D are dropped, to be sealed anew.
+    pub(super) fn drop_unreleasable(&mut self) {
+        let closed = |draft: &SealedDraft| !self.group.may_release(&draft.epoch.id);
+        let stale = |item: &Item| matches!(item, Item::Draft(draft) if draft.sealed.as_ref().is_some_and(closed));
+        let numbers: Vec<_> = self.queue.iter().filter(|(_, item)| stale(item)).map(|(number, _)| *number).collect();
+        for number in numbers {
+            let Some(Item::Draft(mut draft)) = self.queue.get(&number).cloned() else { continue };
+            draft.sealed = None;
+            self.keep_item(number, Item::Draft(draft));
+        }
+    }
+
+    /// Refused for good: nothing new before a pause.
+    pub(super) fn hold_commits(&mut self, now: Timestamp) {
+        self.commit_hold = Some(now.plus(COMMIT_HOLD));
+    }
+
+    /// When this room should be looked at again, after all that is possible now was done.
+    pub(super) fn next_action(&self, now: Timestamp, external_join_after: u64) -> Option<Timestamp> {
+        let mut times: Vec<Option<Timestamp>> = vec![self.commit_hold];
+        if self.group.in_group() {
+            let due = self.group.due(now);
+            times.extend([due.at, self.group.next_wake(now), self.claims.wait_until(now), self.next_search()]);
+            if due.at.is_some_and(|at| at <= now) && !due.add.is_empty() {
+                times.push(self.claims.next_try(&due.add));
+            }
+        } else {
+            times.extend([self.enters_at(external_join_after), Some(self.paging.entries_due())]);
+        }
+        times.into_iter().flatten().filter(|at| *at > now).min()
+    }
+}

@@ -1,0 +1,140 @@
+//! What the user wants: rooms made, messages sent, keys changed.
+
+use dmls::entropy::Entropy;
+use dmls::error::GroupError;
+use dmls::id::{Device, Timestamp};
+use dmls::journal::Journal;
+use serde_json::{Value, json};
+
+use super::Machine;
+use crate::error::Error;
+use crate::id::{MessageId, RoomId};
+use crate::names::{ENCRYPTION, room_algorithm};
+use crate::plaintext;
+use crate::room::Room;
+use crate::room::queue::{Draft, Item, fresh_name};
+use crate::room::record::{Member, RowRecord, RowState};
+use crate::room::rows::Name;
+use crate::view::{Encryption, Membership, Report};
+
+/// Bytes of plaintext that surely fit into an event once sealed, padded and encoded.
+const MESSAGE_LIMIT: usize = 40_000;
+
+impl<J: Journal> Machine<J> {
+    /// State events for `POST /createRoom` (`initial_state`).
+    pub fn initial_state() -> Vec<Value> {
+        vec![json!({ "type": ENCRYPTION, "state_key": "", "content": { "algorithm": room_algorithm() } })]
+    }
+
+    /// This user created the room: makes its genesis epoch. Calling it again changes nothing.
+    ///
+    /// A first commit follows by itself: its GroupInfo is what others can join by while this device is away.
+    pub fn room_created(
+        &mut self,
+        room: &RoomId,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), Error<J::Error>> {
+        let user = self.account.device.user.clone();
+        let mut report = Report::default();
+        let Some(state) = self.room(room)? else { return Err(Error::UnknownRoom(room.clone())) };
+        state.record.membership = Membership::Joined;
+        state.record.encryption = Encryption::Dmls;
+        state.record.update_wanted = true;
+        state.desired_stale = true;
+        state.save();
+        if !state.is_joined(&user) {
+            // Until the sync tells which event it was.
+            let member = Member { joined: true, event: String::new(), since: String::new() };
+            state.members.insert(user, member);
+        }
+        let made =
+            self.try_call(room, entropy, &mut report, |group, entropy| group.create(now, entropy), |_, _, _| Ok(()))?;
+        match made {
+            Ok(_) | Err(GroupError::Exists) => {}
+            Err(error) => {
+                self.rooms.remove(room);
+                return Err(error.into());
+            }
+        }
+        self.refresh_desired(room, now, entropy, &mut report)?;
+        self.flush(room)
+    }
+
+    /// Keeps a message durably, to be sent as soon as it may be; returns at once.
+    pub fn send(
+        &mut self,
+        room: &RoomId,
+        event_type: &str,
+        content: Value,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+    ) -> Result<MessageId, Error<J::Error>> {
+        let device = self.account.device.clone();
+        let message_id = MessageId(fresh_name(entropy)?);
+        check_message(room, &message_id, event_type, &content)?;
+        let state = self.writable(room)?;
+        state.draft(&device, &message_id, event_type, &content, now);
+        self.flush(room)?;
+        Ok(message_id)
+    }
+
+    /// Asks for a rekey: a commit with a fresh leaf as soon as this device may commit.
+    pub fn update_now(&mut self, room: &RoomId, _now: Timestamp) -> Result<(), Error<J::Error>> {
+        let state = self.writable(room)?;
+        state.record.update_wanted = true;
+        state.save();
+        self.flush(room)
+    }
+
+    /// The room, if this user may write to it.
+    fn writable(&mut self, id: &RoomId) -> Result<&mut Room, Error<J::Error>> {
+        let unknown = || Error::UnknownRoom(id.clone());
+        let room = self.known_room(id)?.ok_or_else(unknown)?;
+        match (room.record.membership, room.record.encryption) {
+            (Membership::Joined, Encryption::Dmls) => Ok(room),
+            (Membership::Joined, _) => Err(Error::NotEncrypted(id.clone())),
+            _ => Err(Error::NotJoined(id.clone())),
+        }
+    }
+}
+
+fn check_message<E>(room: &RoomId, id: &MessageId, event_type: &str, content: &Value) -> Result<(), Error<E>> {
+    if !content.is_object() || event_type.is_empty() || event_type.len() > 255 {
+        return Err(Error::Malformed("content"));
+    }
+    let signed = plaintext::signed_bytes(room, id, event_type, content).ok_or(Error::Malformed("content"))?;
+    if signed.len() > MESSAGE_LIMIT {
+        return Err(Error::TooLarge { bytes: signed.len(), limit: MESSAGE_LIMIT });
+    }
+    Ok(())
+}
+
+impl Room {
+    /// Lists an own message and puts it into the outbox.
+    fn draft(&mut self, own: &Device, message_id: &MessageId, event_type: &str, content: &Value, now: Timestamp) {
+        let place = self.next_place();
+        let row = RowRecord {
+            event_id: None,
+            sender: own.user.clone(),
+            ts: now.0,
+            epoch_id: None,
+            epoch: None,
+            state: RowState::Readable {
+                device: own.clone(),
+                message_id: message_id.clone(),
+                event_type: event_type.to_owned(),
+                content: content.to_string(),
+            },
+        };
+        self.keep_row(place, &row);
+        self.name_row(&Name::Message(own, &message_id.0), place);
+        self.enqueue(Item::Draft(Draft {
+            message_id: message_id.clone(),
+            event_type: event_type.to_owned(),
+            content: content.to_string(),
+            place,
+            sealed: None,
+        }));
+    }
+}

@@ -1,0 +1,161 @@
+//! Where an epoch belongs that this device does not know: told from what events say of their epochs.
+//!
+//! Hearsay never makes anything valid. It only decides whether a commit is worth a search, and which word is shown for
+//! a message that cannot be read.
+
+use std::collections::BTreeSet;
+
+use dmls::id::EpochId;
+use dmls::journal::Write;
+
+use super::Room;
+use super::record::{EntryPoint, Hearsay};
+use crate::table;
+use crate::wire::room::CommitContent;
+
+/// Epochs of which hearsay is kept, in all and by one sender.
+const MAX_EPOCHS: usize = 1_000;
+const MAX_BY_SENDER: usize = 250;
+/// Stories about one epoch.
+const MAX_STORIES: usize = 4;
+/// Entry points kept.
+const MAX_ENTRIES: usize = 8;
+/// Steps of one walk.
+const MAX_STEPS: usize = 2_000;
+
+/// Where an epoch belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lineage {
+    /// An ancestor of the epoch that this device joined.
+    BeforeJoin,
+    /// On a fork that this device was never in.
+    OtherFork,
+    /// It leads to an epoch that this device knows, or nowhere yet: worth a search.
+    Open,
+}
+
+impl Room {
+    /// Keeps what a commit event says: of the epoch that it makes, and of a GroupInfo.
+    pub(crate) fn hear(&mut self, commit: &CommitContent, event: &str, sender: &str) {
+        let Some(makes) = &commit.makes else { return };
+        let story = Hearsay {
+            base: commit.base.clone(),
+            resolves: commit.resolves.iter().map(|head| head.id).collect(),
+            event: event.to_owned(),
+            sender: sender.to_owned(),
+        };
+        self.keep_story(makes.id, story);
+        if let Some(group_info) = commit.group_info.clone() {
+            let epoch = dmls::effect::EpochRef { locator: dmls::id::Locator(event.to_owned()), ..makes.clone() };
+            self.keep_entry(EntryPoint { epoch, group_info });
+        }
+    }
+
+    fn keep_story(&mut self, epoch: EpochId, story: Hearsay) {
+        let by_sender = self.hearsay.values().flatten().filter(|known| known.sender == story.sender).count();
+        let known = self.hearsay.get(&epoch);
+        if known.is_some_and(|known| known.len() >= MAX_STORIES || known.iter().any(|k| k.event == story.event)) {
+            return;
+        }
+        // Old stories make place: what matters is what is new.
+        if by_sender >= MAX_BY_SENDER || self.hearsay.len() >= MAX_EPOCHS {
+            let Some(oldest) = self.lowest_story(by_sender >= MAX_BY_SENDER, &story.sender) else { return };
+            self.hearsay.remove(&oldest);
+            self.writes.push(Write::delete(table::HEARSAY, table::key_in(&self.id, &oldest.0)));
+        }
+        let stories = self.hearsay.entry(epoch).or_default();
+        stories.push(story);
+        self.writes.push(table::put(table::HEARSAY, table::key_in(&self.id, &epoch.0), stories));
+    }
+
+    fn lowest_story(&self, of_sender: bool, sender: &str) -> Option<EpochId> {
+        let mine = |stories: &Vec<Hearsay>| !of_sender || stories.iter().any(|story| story.sender == sender);
+        let height = |stories: &Vec<Hearsay>| stories.first().map(|story| story.base.height);
+        let candidates = self.hearsay.iter().filter(|(_, stories)| mine(stories));
+        candidates.min_by_key(|(_, stories)| height(stories)).map(|(epoch, _)| *epoch)
+    }
+
+    fn keep_entry(&mut self, entry: EntryPoint) {
+        let entries = &mut self.record.entries;
+        if entries.iter().any(|known| known.epoch.id == entry.epoch.id && known.group_info == entry.group_info) {
+            return;
+        }
+        entries.push(entry);
+        entries.sort_by_key(|entry| entry.epoch.height);
+        if entries.len() > MAX_ENTRIES {
+            entries.remove(0);
+        }
+        self.save();
+    }
+
+    /// Where `epoch` belongs, as far as hearsay tells.
+    pub(crate) fn lineage(&self, epoch: &EpochId) -> Lineage {
+        let frontier = self.frontier();
+        let before = self.ancestry(&frontier.before);
+        if before.contains(epoch) {
+            return Lineage::BeforeJoin;
+        }
+        let aside = self.ancestry(&frontier.aside);
+        if aside.contains(epoch) {
+            return Lineage::OtherFork;
+        }
+        let (mut to_look_at, mut seen, mut open) = (vec![*epoch], BTreeSet::new(), false);
+        while let Some(id) = to_look_at.pop() {
+            if !seen.insert(id) || seen.len() > MAX_STEPS {
+                continue;
+            }
+            if before.contains(&id) || aside.contains(&id) {
+                continue;
+            }
+            match self.hearsay.get(&id) {
+                _ if self.group.epoch(&id).is_some_and(|known| known.held) => open = true,
+                Some(stories) => to_look_at.extend(stories.iter().map(|story| story.base.id)),
+                // Nobody told yet; but nothing lies below a genesis.
+                None => open |= !self.is_said_genesis(&id),
+            }
+        }
+        if open { Lineage::Open } else { Lineage::OtherFork }
+    }
+
+    fn is_said_genesis(&self, id: &EpochId) -> bool {
+        let named = self.hearsay.values().flatten().map(|story| &story.base).find(|base| base.id == *id);
+        named.is_some_and(|base| base.height.0 == 0)
+    }
+
+    /// The nearest epochs that this device does not know: parents of those it joined at, and heads merged from forks
+    /// that it was never in.
+    fn frontier(&self) -> Frontier {
+        let mut frontier = Frontier::default();
+        let epochs = self.group.epochs();
+        let known: BTreeSet<_> = epochs.iter().map(|info| info.epoch.id).collect();
+        for info in &epochs {
+            let joined_here = info.base.is_some_and(|base| !known.contains(&base));
+            let unknown = info.resolves.iter().filter(|id| !known.contains(id));
+            let side = if joined_here { &mut frontier.before } else { &mut frontier.aside };
+            side.extend(unknown);
+            frontier.before.extend(info.base.filter(|_| joined_here));
+        }
+        frontier
+    }
+
+    /// These epochs and all that is said to be before them.
+    fn ancestry(&self, from: &BTreeSet<EpochId>) -> BTreeSet<EpochId> {
+        let (mut to_look_at, mut seen) = (from.iter().copied().collect::<Vec<_>>(), BTreeSet::new());
+        while let Some(id) = to_look_at.pop() {
+            if seen.len() > MAX_STEPS || self.group.epoch(&id).is_some() || !seen.insert(id) {
+                continue;
+            }
+            for story in self.hearsay.get(&id).into_iter().flatten() {
+                to_look_at.push(story.base.id);
+                to_look_at.extend(&story.resolves);
+            }
+        }
+        seen
+    }
+}
+
+#[derive(Default)]
+struct Frontier {
+    before: BTreeSet<EpochId>,
+    aside: BTreeSet<EpochId>,
+}

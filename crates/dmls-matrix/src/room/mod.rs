@@ -1,0 +1,172 @@
+//! One room: the core's group, and what the binding remembers beside it.
+
+pub(crate) mod absorb;
+pub(crate) mod claims;
+pub(crate) mod lineage;
+pub(crate) mod members;
+pub(crate) mod queue;
+pub(crate) mod record;
+pub(crate) mod rows;
+pub(crate) mod search;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use dmls::device::OwnDevice;
+use dmls::effect::EpochRef;
+use dmls::group::{Group, Settings};
+use dmls::id::{EpochId, GroupId, Timestamp};
+use dmls::journal::{Records, Write};
+
+use crate::error::Error;
+use crate::id::RoomId;
+use crate::table;
+use crate::view::{Encryption, Membership};
+
+use claims::Claims;
+use queue::Item;
+use record::{Hearsay, Member, RoomRecord, Search};
+
+/// Raw commits kept in memory for Welcomes that name them.
+const MAX_RECENT: usize = 32;
+
+/// One room in memory. Everything but the last block is stored; changes gather in `writes` until the next transaction.
+pub(crate) struct Room {
+    pub(crate) id: RoomId,
+    pub(crate) record: RoomRecord,
+    pub(crate) members: BTreeMap<String, Member>,
+    pub(crate) queue: BTreeMap<u64, Item>,
+    pub(crate) hearsay: BTreeMap<EpochId, Vec<Hearsay>>,
+    pub(crate) searches: BTreeMap<EpochId, Search>,
+    pub(crate) group: Group,
+    pub(crate) writes: Vec<Write>,
+
+    pub(crate) claims: Claims,
+    /// Commits seen lately: event id and MLSMessage.
+    pub(crate) recent: VecDeque<(String, Vec<u8>)>,
+    /// Merge inputs asked for: how often, and when again.
+    pub(crate) asked: BTreeMap<EpochId, (usize, Timestamp)>,
+    /// No commit before this, after one that failed.
+    pub(crate) commit_hold: Option<Timestamp>,
+    /// When the core was last told the time.
+    pub(crate) ticked: Timestamp,
+    /// Paging that looks for missing events.
+    pub(crate) paging: search::Paging,
+    /// Whether D in the core may be out of date.
+    pub(crate) desired_stale: bool,
+    /// The GroupInfo of an entry point, downloaded.
+    pub(crate) group_info: Option<(EpochRef, Vec<u8>)>,
+}
+
+impl Room {
+    /// Reads a room back, or makes an empty one.
+    pub(crate) fn load<R: Records>(
+        id: RoomId,
+        own: Arc<OwnDevice>,
+        commit_limit: usize,
+        records: &R,
+    ) -> Result<Self, Error<R::Error>> {
+        let settings = Settings { commit_limit, ..Settings::default() };
+        let group = Group::load(GroupId::new(id.as_str()), own, settings, records)?;
+        let record = table::get(records, &[], table::ROOM, &table::room_key(&id))?.unwrap_or_default();
+        let members = table::scan(records, table::MEMBER, &id)?.into_iter().filter_map(text_key).collect();
+        let queue = table::scan(records, table::OUTBOX, &id)?.into_iter().filter_map(number_key).collect();
+        let hearsay = table::scan(records, table::HEARSAY, &id)?.into_iter().filter_map(epoch_key).collect();
+        let searches = table::scan(records, table::SEARCH, &id)?.into_iter().filter_map(epoch_key).collect();
+        Ok(Self {
+            id,
+            record,
+            members,
+            queue,
+            hearsay,
+            searches,
+            group,
+            writes: Vec::new(),
+            claims: Claims::default(),
+            recent: VecDeque::new(),
+            asked: BTreeMap::new(),
+            commit_hold: None,
+            ticked: Timestamp(0),
+            paging: search::Paging::default(),
+            desired_stale: true,
+            group_info: None,
+        })
+    }
+
+    /// Whether this device takes part: joined, and encrypted with this protocol.
+    pub(crate) fn is_active(&self) -> bool {
+        self.record.membership == Membership::Joined && self.record.encryption == Encryption::Dmls
+    }
+
+    /// Stores the room record with the next transaction.
+    pub(crate) fn save(&mut self) {
+        let write = table::put(table::ROOM, table::room_key(&self.id), &self.record);
+        self.drop_write(&write);
+        self.writes.push(write);
+    }
+
+    /// A record that is written often in one transaction is written once.
+    fn drop_write(&mut self, newer: &Write) {
+        let place = newer.place();
+        self.writes.retain(|write| write.place() != place);
+    }
+
+    /// Puts an item at the end of the outbox.
+    pub(crate) fn enqueue(&mut self, item: Item) -> u64 {
+        let number = self.record.next_item;
+        self.record.next_item += 1;
+        self.save();
+        self.keep_item(number, item);
+        number
+    }
+
+    /// Stores an item anew.
+    pub(crate) fn keep_item(&mut self, number: u64, item: Item) {
+        self.writes.push(table::put(table::OUTBOX, table::key_in(&self.id, &number.to_be_bytes()), &item));
+        self.queue.insert(number, item);
+    }
+
+    /// Forgets an item.
+    pub(crate) fn drop_item(&mut self, number: u64) -> Option<Item> {
+        self.writes.push(Write::delete(table::OUTBOX, table::key_in(&self.id, &number.to_be_bytes())));
+        self.queue.remove(&number)
+    }
+
+    /// The own commit that the server has not accepted yet.
+    pub(crate) fn unpublished(&self) -> Option<u64> {
+        self.queue.iter().find(|(_, item)| matches!(item, Item::Commit(_))).map(|(number, _)| *number)
+    }
+
+    /// The oldest own message that has not left yet.
+    pub(crate) fn first_draft(&self) -> Option<u64> {
+        self.queue.iter().find(|(_, item)| matches!(item, Item::Draft(_))).map(|(number, _)| *number)
+    }
+
+    /// Keeps a raw commit for a Welcome that may name it.
+    pub(crate) fn remember_commit(&mut self, event_id: &str, bytes: &[u8]) {
+        if self.recent.iter().any(|(known, _)| known == event_id) {
+            return;
+        }
+        if self.recent.len() >= MAX_RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((event_id.to_owned(), bytes.to_vec()));
+    }
+
+    /// A raw commit seen lately.
+    pub(crate) fn recent_commit(&self, event_id: &str) -> Option<&[u8]> {
+        self.recent.iter().find(|(known, _)| known == event_id).map(|(_, bytes)| bytes.as_slice())
+    }
+}
+
+fn text_key<T>((key, value): (Vec<u8>, T)) -> Option<(String, T)> {
+    Some((String::from_utf8(key).ok()?, value))
+}
+
+fn number_key<T>((key, value): (Vec<u8>, T)) -> Option<(u64, T)> {
+    Some((u64::from_be_bytes(key.try_into().ok()?), value))
+}
+
+fn epoch_key<T>((key, value): (Vec<u8>, T)) -> Option<(EpochId, T)> {
+    Some((EpochId::parse(&key)?, value))
+}

@@ -1,0 +1,225 @@
+//! The list of messages: one record for each, found again by event, ciphertext or message id.
+
+use dmls::effect::{Applied, Opened, Verdict};
+use dmls::error::Reason;
+use dmls::id::{Device, EpochId};
+use dmls::journal::{Records, Write};
+use sha2::{Digest, Sha256};
+
+use super::Room;
+use super::record::{Place, RowRecord, RowState, Tally};
+use crate::error::Error;
+use crate::plaintext::{self, Rejection};
+use crate::table;
+use crate::view::{EpochName, UtdCode};
+
+/// Messages of one sender that are listed although they cannot be read.
+const MAX_UNREAD: u32 = 500;
+/// Tallies kept.
+const MAX_TALLIES: usize = 512;
+
+/// How a message is found again.
+pub(crate) enum Name<'a> {
+    Event(&'a str),
+    Ciphertext(&'a [u8]),
+    Message(&'a Device, &'a str),
+}
+
+impl Name<'_> {
+    fn key(&self) -> Vec<u8> {
+        let mut hash = Sha256::new();
+        match self {
+            Self::Event(id) => hash.update([b"e", id.as_bytes()].concat()),
+            Self::Ciphertext(bytes) => {
+                hash.update(b"c");
+                hash.update(bytes);
+            }
+            Self::Message(device, id) => {
+                hash.update(b"m");
+                for part in [&device.user, &device.device, *id] {
+                    hash.update((part.len() as u64).to_be_bytes());
+                    hash.update(part.as_bytes());
+                }
+            }
+        }
+        hash.finalize().to_vec()
+    }
+}
+
+impl Room {
+    /// The place of a message.
+    pub(crate) fn place<R: Records>(&self, records: &R, name: &Name<'_>) -> Result<Option<Place>, Error<R::Error>> {
+        table::get(records, &self.writes, table::PLACE, &table::key_in(&self.id, &name.key()))
+    }
+
+    /// A message.
+    pub(crate) fn row<R: Records>(&self, records: &R, place: Place) -> Result<Option<RowRecord>, Error<R::Error>> {
+        table::get(records, &self.writes, table::MESSAGE, &table::key_in(&self.id, &place.key()))
+    }
+
+    /// Lets `name` find `place`.
+    pub(crate) fn name_row(&mut self, name: &Name<'_>, place: Place) {
+        self.writes.push(table::put(table::PLACE, table::key_in(&self.id, &name.key()), &place));
+    }
+
+    /// Stores a message at its place.
+    pub(crate) fn keep_row(&mut self, place: Place, row: &RowRecord) {
+        self.writes.push(table::put(table::MESSAGE, table::key_in(&self.id, &place.key()), row));
+    }
+
+    fn drop_row(&mut self, place: Place) {
+        self.writes.push(Write::delete(table::MESSAGE, table::key_in(&self.id, &place.key())));
+    }
+
+    /// A new place after all others.
+    pub(crate) fn next_place(&mut self) -> Place {
+        let place = Place { major: self.record.next_major, minor: Place::FIRST };
+        self.record.next_major += 1;
+        self.save();
+        place
+    }
+
+    /// The nearest free place at or before `place`.
+    pub(crate) fn free_place<R: Records>(&self, records: &R, mut place: Place) -> Result<Place, Error<R::Error>> {
+        while self.row(records, place)?.is_some() && place.minor > 0 {
+            place = place.just_before();
+        }
+        Ok(place)
+    }
+
+    /// Adds a message of the room. `false` when the sender's share of unreadable messages is used up.
+    pub(crate) fn add_row(&mut self, place: Place, row: &RowRecord, event_id: &str) -> bool {
+        if !matches!(row.state, RowState::Readable { .. }) {
+            let unread = self.record.unread.entry(row.sender.clone()).or_default();
+            if *unread >= MAX_UNREAD {
+                return false;
+            }
+            *unread += 1;
+            self.save();
+        }
+        self.keep_row(place, row);
+        self.name_row(&Name::Event(event_id), place);
+        true
+    }
+
+    /// Gives a listed message its next verdict.
+    pub(crate) fn settle_row<R: Records>(
+        &mut self,
+        records: &R,
+        event_id: &str,
+        verdict: &Verdict,
+    ) -> Result<bool, Error<R::Error>> {
+        let Some(place) = self.place(records, &Name::Event(event_id))? else { return Ok(false) };
+        let Some(mut row) = self.row(records, place)? else { return Ok(false) };
+        if matches!(row.state, RowState::Readable { .. }) {
+            return Ok(true);
+        }
+        let Some(state) = self.judge(&mut row, verdict) else { return Ok(true) };
+        row.state = state;
+        if let RowState::Readable { device, message_id, .. } = &row.state {
+            self.count_read(&row.sender);
+            let name = Name::Message(device, &message_id.0);
+            if let Some(first) = self.place(records, &name)? {
+                self.drop_row(place);
+                self.name_row(&Name::Event(event_id), first);
+                return Ok(true);
+            }
+            self.name_row(&name, place);
+        }
+        self.keep_row(place, &row);
+        Ok(true)
+    }
+
+    fn count_read(&mut self, sender: &str) {
+        if let Some(unread) = self.record.unread.get_mut(sender) {
+            *unread = unread.saturating_sub(1);
+            self.save();
+        }
+    }
+
+    /// The state that a verdict gives a message; `None` when it stays as it is.
+    pub(crate) fn judge(&mut self, row: &mut RowRecord, verdict: &Verdict) -> Option<RowState> {
+        match verdict {
+            Verdict::Applied(Applied::Message(opened)) => Some(self.open_row(row, opened)),
+            Verdict::Deferred { .. } => Some(RowState::Waiting),
+            Verdict::Rejected { reason, .. } => {
+                Some(RowState::Refused { code: code_of(*reason), reason: reason.code().to_owned() })
+            }
+            _ => None,
+        }
+    }
+
+    fn open_row(&mut self, row: &mut RowRecord, opened: &Opened) -> RowState {
+        row.epoch_id = Some(opened.epoch);
+        if let Some(name) = self.epoch_name(&opened.epoch) {
+            row.epoch = Some(name);
+        }
+        self.tally(opened);
+        match plaintext::check(&self.id, &row.sender, opened) {
+            Ok(plaintext) => RowState::Readable {
+                device: opened.device.clone(),
+                message_id: plaintext.message_id,
+                event_type: plaintext.event_type,
+                content: plaintext.content.to_string(),
+            },
+            Err(rejection) => {
+                let (code, reason) = match rejection {
+                    Rejection::Sender => (UtdCode::RejectedSender, "rejected_sender"),
+                    Rejection::Signature => (UtdCode::Forged, "content_signature"),
+                    Rejection::Malformed => (UtdCode::Malformed, "malformed_plaintext"),
+                };
+                RowState::Refused { code, reason: reason.to_owned() }
+            }
+        }
+    }
+
+    /// Height and creator of a known epoch.
+    pub(crate) fn epoch_name(&self, id: &EpochId) -> Option<EpochName> {
+        let info = self.group.epoch(id)?;
+        Some(EpochName { height: info.epoch.height, creator: info.epoch.creator })
+    }
+
+    /// Counts an opened message; a hole in the sender's numbers shows that events are missing.
+    fn tally(&mut self, opened: &Opened) {
+        let tallies = &mut self.record.tallies;
+        let found = tallies.iter().position(|tally| tally.epoch == opened.epoch && tally.device == opened.device);
+        let index = found.unwrap_or_else(|| {
+            if tallies.len() >= MAX_TALLIES {
+                tallies.remove(0);
+            }
+            tallies.push(Tally { epoch: opened.epoch, device: opened.device.clone(), sent: 0, opened: 0 });
+            tallies.len() - 1
+        });
+        if let Some(tally) = tallies.get_mut(index) {
+            tally.opened = tally.opened.saturating_add(1);
+            tally.sent = tally.sent.max(opened.sequence.0.saturating_add(1));
+            if tally.sent > tally.opened {
+                self.paging.ask();
+            }
+        }
+        self.save();
+    }
+}
+
+/// The word for a message that was refused for good; the precise reason stands beside it.
+pub(crate) fn code_of(reason: Reason) -> UtdCode {
+    match reason {
+        Reason::Malformed | Reason::WrongKind => UtdCode::Malformed,
+        Reason::UnknownVersion => UtdCode::UnknownVersion,
+        Reason::RejectedSender => UtdCode::RejectedSender,
+        Reason::NotInEpoch => UtdCode::NotInEpoch,
+        Reason::Removed => UtdCode::Removed,
+        Reason::BeyondWindow | Reason::Expired | Reason::TooManyPending => UtdCode::BeyondWindow,
+        _ => UtdCode::Forged,
+    }
+}
+
+/// As [`code_of`], for refusals that have a code of the binding.
+pub(crate) fn code_of_text(code: &str) -> UtdCode {
+    match code {
+        "unknown_version" => UtdCode::UnknownVersion,
+        "mismatch" | "other_group" => UtdCode::Forged,
+        "rejected_sender" => UtdCode::RejectedSender,
+        _ => UtdCode::Malformed,
+    }
+}

@@ -1,0 +1,61 @@
+//! Event contents of PROTOCOL §6, parsed at the edge: what comes out has the right types and sizes, no more.
+
+pub(crate) mod request;
+pub(crate) mod room;
+pub(crate) mod welcome;
+
+use dmls::effect::EpochRef;
+use dmls::id::{Device, EpochId, Height, Locator};
+use serde_json::{Value, json};
+
+use crate::names::{base64url, unbase64, unbase64url};
+
+/// Why a content is not what it should be. Its code is the remark's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Malformed(pub(crate) &'static str);
+
+/// Longest id (user, device, event, room) that is taken in; Matrix allows 255 bytes.
+const MAX_ID: usize = 255;
+
+pub(crate) fn text<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
+    value.get(field)?.as_str()
+}
+
+/// A text field that is an id by its length.
+pub(crate) fn id<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
+    text(value, field).filter(|id| !id.is_empty() && id.len() <= MAX_ID)
+}
+
+pub(crate) fn bytes(value: &Value, field: &str) -> Option<Vec<u8>> {
+    unbase64(text(value, field)?)
+}
+
+pub(crate) fn epoch_id(value: &Value) -> Option<EpochId> {
+    EpochId::parse(&unbase64url(value.as_str()?)?)
+}
+
+pub(crate) fn device_json(device: &Device) -> Value {
+    json!({ "user": device.user, "device": device.device })
+}
+
+pub(crate) fn device(value: &Value) -> Option<Device> {
+    Some(Device::new(id(value, "user")?, id(value, "device")?))
+}
+
+/// `{height, creator, id}`; the locator stands in a field of its own.
+pub(crate) fn epoch_json(epoch: &EpochRef) -> Value {
+    json!({
+        "height": epoch.height.0,
+        "creator": device_json(&epoch.creator),
+        "id": base64url(&epoch.id.0),
+    })
+}
+
+pub(crate) fn epoch(value: &Value, locator: &str) -> Option<EpochRef> {
+    Some(EpochRef {
+        id: epoch_id(value.get("id")?)?,
+        height: Height(u32::try_from(value.get("height")?.as_u64()?).ok()?),
+        creator: device(value.get("creator")?)?,
+        locator: Locator(locator.to_owned()),
+    })
+}

@@ -1,0 +1,1 @@
+//! Several machines on an in-memory homeserver.
