@@ -1,5 +1,6 @@
-//! Drives the Matrix binding of dmls: HTTP, device identity.
+//! Drives the Matrix binding of dmls: HTTP, device identity, the loop of syncs, requests and timers.
 
+pub mod driver;
 pub mod error;
 pub mod http;
 pub mod identity;

@@ -1,6 +1,7 @@
 //! Whose devices are watched, and key queries, one homeserver apart from the other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
 use std::time::Duration;
 
 use matrix_sdk_crypto::types::requests::KeysQueryRequest;
@@ -30,7 +31,10 @@ impl Identity {
     /// [`Identity::pump`] queries those not seen before, and those whom a sync names as changed.
     pub async fn track(&self, users: &[&str]) -> Result<(), IdentityError> {
         let users = users.iter().map(|user| user_id(user)).collect::<Result<Vec<_>, _>>()?;
-        self.machine.update_tracked_users(users.iter().map(|user| &**user)).await.map_err(store_error)
+        let tracked = self.machine.update_tracked_users(users.iter().map(|user| &**user));
+        // By name of its type only, the compiler does not see that the future is `Send`.
+        let tracked: Pin<Box<dyn Future<Output = _> + Send + '_>> = Box::pin(tracked);
+        tracked.await.map_err(store_error)
     }
 
     /// Asks for these users' keys now, also those whose server lately failed (Client-Server API §11.12.2.1).
