@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use xtask::demo::{Afterwards, Outcome, demo};
 use xtask::homeserver::detached::{Detached, Up, run_switch};
 use xtask::homeserver::{
     Error, InstanceName, Lifetime, LinkState, Options, RateLimits, ServerCount, ServerNumber, Status,
@@ -24,6 +25,12 @@ struct Arguments {
 enum Task {
     /// Real, federated Matrix homeservers on this machine, whose links can be cut.
     Homeserver(Homeserver),
+    /// Play a net split on two real homeservers, and watch the room's forks merge.
+    Demo {
+        /// Leave the homeservers running afterwards, as instance `demo`.
+        #[arg(long)]
+        keep: bool,
+    },
     /// The process that runs an instance of homeservers; started by `homeserver up`.
     #[command(hide = true)]
     Switch {
@@ -83,12 +90,24 @@ enum Action {
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Homeserver(homeserver) => run(homeserver),
+        Task::Demo { keep } => return play(keep),
         Task::Switch { dir, count, lifetime_seconds, default_rate_limits } => {
             switch(&dir, count, options(default_rate_limits, Duration::from_secs(lifetime_seconds)))
         }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _unseen = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn play(keep: bool) -> ExitCode {
+    match demo(if keep { Afterwards::Keep } else { Afterwards::End }) {
+        Ok(Outcome::Held) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::FAILURE,
         Err(error) => {
             let _unseen = writeln!(std::io::stderr(), "error: {error}");
             ExitCode::FAILURE
