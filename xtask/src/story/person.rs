@@ -44,8 +44,7 @@ impl Person {
     /// # Errors
     /// [`Error::Homeserver`]; as [`Person::run`] otherwise.
     pub fn new(program: &Program, servers: &Servers, server: ServerNumber, name: &str) -> Result<Self, Error> {
-        let user = servers.user(server, name, PASSWORD)?;
-        Self::log_in(program, &servers.url(server)?, user.as_str(), name)
+        Self::registered(program, servers, server, name)?.log_in_with(&[])
     }
 
     /// Logs a further device of the same user in.
@@ -53,19 +52,19 @@ impl Person {
     /// # Errors
     /// As [`Person::run`].
     pub fn another_device(&self, name: &str) -> Result<Self, Error> {
-        Self::log_in(&self.program, &self.url, &self.device.user, name)
+        Self::logged_out(&self.program, &self.url, &self.device.user, name)?.log_in_with(&[])
     }
 
-    fn log_in(program: &Program, url: &str, user: &str, name: &str) -> Result<Self, Error> {
-        let person = Self::logged_out(program, url, user, name)?;
-        person.log_in_again()
-    }
-
-    /// Gives somebody who has not logged in yet.
+    /// Registers `name` on a server; nobody logs in yet.
     ///
     /// # Errors
-    /// [`Error::File`].
-    pub fn logged_out(program: &Program, url: &str, user: &str, name: &str) -> Result<Self, Error> {
+    /// [`Error::Homeserver`], [`Error::File`].
+    pub fn registered(program: &Program, servers: &Servers, server: ServerNumber, name: &str) -> Result<Self, Error> {
+        let user = servers.user(server, name, PASSWORD)?;
+        Self::logged_out(program, &servers.url(server)?, user.as_str(), name)
+    }
+
+    fn logged_out(program: &Program, url: &str, user: &str, name: &str) -> Result<Self, Error> {
         let home = homes(&format!("{name}-{}", std::process::id()))?;
         let file = home.join("password");
         std::fs::write(&file, PASSWORD).map_err(Error::file(&file))?;
@@ -73,14 +72,15 @@ impl Person {
         Ok(Self { name: name.to_owned(), program: program.clone(), url: url.to_owned(), home, device })
     }
 
-    /// Logs in with this home.
+    /// Logs in with this home and further options of `login`.
     ///
     /// # Errors
     /// As [`Person::run`].
-    pub fn log_in_again(mut self) -> Result<Self, Error> {
+    pub fn log_in_with(mut self, options: &[&str]) -> Result<Self, Error> {
         let file = self.home.join("password");
         let file = file.to_str().ok_or_else(|| Error::Missing("home in UTF-8".to_owned()))?;
-        self.device = self.run(&["login", &self.url, &self.device.user, "--password-file", file])?.row()?;
+        let login = ["login", &self.url, &self.device.user, "--password-file", file];
+        self.device = self.run(&[&login, options].concat())?.row()?;
         Ok(self)
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
 use super::error::Error;
+use super::rows::Device;
 
 /// How long one request may take.
 const LONGEST_REQUEST: Duration = Duration::from_secs(60);
@@ -66,8 +67,11 @@ impl Plain {
     /// [`Error::Request`].
     pub fn put_all(&self, room: &str, kind: &str, contents: &[Value]) -> Result<Vec<String>, Error> {
         let mut events = Vec::new();
-        for (number, chunk) in contents.chunks(AT_ONCE).enumerate() {
-            events.extend(self.runtime.block_on(self.put_chunk(room, kind, number, chunk))?);
+        for chunk in contents.chunks(AT_ONCE) {
+            let answers = self.runtime.block_on(self.put_chunk(&format!("rooms/{room}/send/{kind}"), chunk))?;
+            for answer in answers {
+                events.push(text(&answer, "event_id")?);
+            }
         }
         Ok(events)
     }
@@ -113,35 +117,33 @@ impl Plain {
         Ok(())
     }
 
-    /// Sends to-device messages of one type, content by user and device.
+    /// Sends to-device messages of one type to one device, several at once.
     ///
     /// # Errors
     /// [`Error::Request`].
-    pub fn to_device(&self, kind: &str, messages: &Value) -> Result<(), Error> {
-        let path = format!("sendToDevice/{kind}/{}", transaction());
-        self.call(Method::PUT, &path, Some(json!({ "messages": messages }))).map(drop)
+    pub fn to_device_all(&self, kind: &str, to: &Device, contents: &[Value]) -> Result<(), Error> {
+        let wrapped = |content: &Value| json!({ "messages": { &to.user: { &to.device: content } } });
+        let bodies: Vec<Value> = contents.iter().map(wrapped).collect();
+        for chunk in bodies.chunks(AT_ONCE) {
+            self.runtime.block_on(self.put_chunk(&format!("sendToDevice/{kind}"), chunk))?;
+        }
+        Ok(())
     }
 
-    async fn put_chunk(
-        &self,
-        room: &str,
-        kind: &str,
-        chunk_number: usize,
-        chunk: &[Value],
-    ) -> Result<Vec<String>, Error> {
-        let stamp = transaction();
+    /// Puts each body under a path and a new transaction id, all at once.
+    async fn put_chunk(&self, under: &str, bodies: &[Value]) -> Result<Vec<Value>, Error> {
         let mut waiting = Vec::new();
-        for (number, content) in chunk.iter().enumerate() {
-            let path = format!("rooms/{room}/send/{kind}/{stamp}-{chunk_number}-{number}");
-            let request = self.prepare(Method::PUT, &path, Some(content));
+        for body in bodies {
+            let path = format!("{under}/{}", transaction());
+            let request = self.prepare(Method::PUT, &path, Some(body));
             waiting.push((path, tokio::spawn(request.send())));
         }
-        let mut events = Vec::new();
+        let mut answers = Vec::new();
         for (path, sent) in waiting {
             let sent = sent.await.map_err(|error| refused("PUT", &path, error))?;
-            events.push(text(&answer("PUT", &path, sent).await?, "event_id")?);
+            answers.push(answer("PUT", &path, sent).await?);
         }
-        Ok(events)
+        Ok(answers)
     }
 
     async fn request(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Error> {

@@ -1,0 +1,270 @@
+//! A member who writes nonsense: each piece gets its own code, and nobody else is disturbed.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use xtask::story::{Error, Person, Plain};
+
+use crate::company::{HS1, HS2, people, room, tell};
+use crate::{Outcome, Stage, Test};
+
+pub const TESTS: &[Test] = &[
+    ("hostile::each_piece_has_its_code", each_piece_has_its_code),
+    ("hostile::to_device_nonsense_changes_nothing", to_device_nonsense_changes_nothing),
+    ("hostile::a_thousand_of_each_kind", a_thousand_of_each_kind),
+];
+
+const ENCRYPTED: &str = "m.room.encrypted";
+const ALGORITHM: &str = "org.dmls.v1.dhkemx25519-aes128gcm-sha256-ed25519";
+const WELCOME: &str = "org.dmls.v1.welcome.dhkemx25519-aes128gcm-sha256-ed25519";
+/// How many of each kind are thrown at a client.
+const MANY: usize = 1_000;
+/// The most memory that a command may hold with all that.
+const MOST_MEMORY: u64 = 400 << 20;
+
+/// Alice and Bob with Mallory, who is a real member, and without.
+struct Rooms {
+    alice: Person,
+    bob: Person,
+    mallory: Person,
+    /// Mallory's session, without the encryption.
+    plain: Plain,
+    shared: String,
+    /// A second one in which she is.
+    also: String,
+    /// One that she is not in.
+    private: String,
+}
+
+impl Rooms {
+    fn new(stage: &Stage, tag: &str) -> Outcome<Self> {
+        let names = ["alice", "bob", "mallory"].map(|name| format!("{name}-{tag}"));
+        let [alice, bob, mallory] =
+            people(stage, [(names[0].as_str(), HS1), (names[1].as_str(), HS1), (names[2].as_str(), HS2)])?;
+        let shared = room(&alice, HS1, &[&bob, &mallory])?;
+        let also = room(&alice, HS1, &[&mallory])?;
+        let private = room(&alice, HS1, &[&bob])?;
+        let plain = mallory.plain()?;
+        Ok(Self { alice, bob, mallory, plain, shared, also, private })
+    }
+
+    /// Finds out that nothing stands in anybody's way, in any room.
+    fn go_on(&self) -> Outcome {
+        let (alice, bob, mallory) = (&self.alice, &self.bob, &self.mallory);
+        tell(&self.private, alice, "still private", &[bob])?;
+        tell(&self.private, bob, "still here", &[alice])?;
+        tell(&self.shared, alice, "still shared", &[bob, mallory])?;
+        tell(&self.shared, mallory, "still in", &[alice, bob])?;
+        tell(&self.also, alice, "still two", &[mallory])?;
+        Ok(())
+    }
+
+    /// Gives the content of an event as the server has it.
+    fn content(&self, room: &str, event: &str) -> Outcome<Value> {
+        self.plain.wait_for(room, event)?;
+        Ok(self.plain.event(room, event)?["content"].clone())
+    }
+
+    /// Gives the contents of the room's commits, newest first.
+    fn commits(&self, room: &str) -> Outcome<Vec<Value>> {
+        let events = self.plain.newest(room, 100)?;
+        let contents =
+            events.into_iter().filter(|event| event["type"] == ENCRYPTED).map(|event| event["content"].clone());
+        Ok(contents
+            .filter(|content| content.get("group_info").is_some() || content.get("resolves").is_some())
+            .collect())
+    }
+}
+
+/// Gives a copy with one field changed; null takes it away.
+fn with(content: &Value, field: &str, value: Value) -> Value {
+    let mut changed = content.clone();
+    if let Some(fields) = changed.as_object_mut() {
+        if value.is_null() {
+            fields.remove(field);
+        } else {
+            fields.insert(field.to_owned(), value);
+        }
+    }
+    changed
+}
+
+/// Gives a copy whose ciphertext has another character in the middle.
+fn flipped(content: &Value) -> Value {
+    let text = content["ciphertext"].as_str().unwrap_or_default();
+    let (head, tail) = text.split_at(text.len() / 2);
+    let other = if tail.starts_with('A') { 'B' } else { 'A' };
+    with(content, "ciphertext", format!("{head}{other}{}", tail.get(1..).unwrap_or_default()).into())
+}
+
+/// Gives a copy whose ciphertext ends early, at a whole byte.
+fn truncated(content: &Value) -> Value {
+    let text = content["ciphertext"].as_str().unwrap_or_default();
+    with(content, "ciphertext", text.get(..text.len() / 8 * 4).unwrap_or_default().into())
+}
+
+fn each_piece_has_its_code(stage: &Stage) -> Outcome {
+    let rooms = Rooms::new(stage, "piece")?;
+    let from_alice = tell(&rooms.shared, &rooms.alice, "by alice", &[&rooms.mallory])?;
+    let from_mallory = tell(&rooms.shared, &rooms.mallory, "by mallory", &[&rooms.alice, &rooms.bob])?;
+    let elsewhere = tell(&rooms.also, &rooms.mallory, "elsewhere", &[&rooms.alice])?;
+    let alices = rooms.content(&rooms.shared, &from_alice)?;
+    let own = rooms.content(&rooms.shared, &from_mallory)?;
+    let other = rooms.content(&rooms.also, &elsewhere)?;
+    let no_epoch = json!({ "height": 7, "creator": own["epoch"]["creator"], "id": "A".repeat(43) });
+    let (forged, malformed): (&[&str], &[&str]) = (&["forged", "beyond_window"], &["malformed"]);
+    let pieces: Vec<(&str, Value, &[&str])> = vec![
+        ("no base64", with(&own, "ciphertext", "!!!".into()), malformed),
+        ("a number as ciphertext", with(&own, "ciphertext", 7.into()), malformed),
+        ("no ciphertext", with(&own, "ciphertext", Value::Null), malformed),
+        ("a list as epoch", with(&own, "epoch", json!([1, 2])), malformed),
+        ("nonsense as epoch id", with(&own, "epoch", with(&own["epoch"], "id", "?".into())), malformed),
+        ("a number as commit event", with(&own, "commit_event", 1.into()), malformed),
+        ("nothing but an algorithm", json!({ "algorithm": ALGORITHM }), malformed),
+        ("noise as TLS", with(&own, "ciphertext", "AAEC".into()), malformed),
+        ("truncated TLS", truncated(&own), malformed),
+        ("another character", flipped(&own), forged),
+        ("an unknown epoch", with(&own, "epoch", no_epoch), &["forged", "waiting_commit", "malformed"]),
+        ("a replay", own.clone(), forged),
+        ("a replay of another's", alices.clone(), &["rejected_sender", "forged", "beyond_window"]),
+        ("a replay from another room", other.clone(), &["forged", "waiting_commit", "rejected_sender"]),
+    ];
+    let contents: Vec<Value> = pieces.iter().map(|(_, content, _)| content.clone()).collect();
+    let events = rooms.plain.put_all(&rooms.shared, ENCRYPTED, &contents)?;
+    let mut commits = rooms.commits(&rooms.shared)?;
+    commits.truncate(1);
+    let commit = commits.pop().ok_or("there is no commit")?;
+    let junk_commits = [
+        with(&commit, "resolves", json!(["A".repeat(43)])),
+        with(&commit, "resolves", 7.into()),
+        with(&commit, "resolves", json!([own["epoch"]["id"]])),
+        with(&commit, "epoch", own["epoch"].clone()),
+        flipped(&commit),
+        truncated(&commit),
+        commit.clone(),
+    ];
+    let heads = |person: &Person| -> Result<_, Error> {
+        Ok((person.canonical(&rooms.shared)?, person.canonical(&rooms.private)?))
+    };
+    rooms.alice.sync()?;
+    let before = heads(&rooms.alice)?;
+    let mut last = rooms.plain.put_all(&rooms.shared, ENCRYPTED, &junk_commits)?;
+    last.extend(rooms.plain.put_all(&rooms.also, ENCRYPTED, &[commit, alices, own])?);
+
+    for person in [&rooms.alice, &rooms.bob] {
+        let shown = |event: &str| Ok::<_, Error>(person.message(&rooms.shared, event)?.is_some());
+        let last = events.last().ok_or("nothing was sent")?;
+        person.sync_until("the last piece", |_| shown(last))?;
+        let mut wrong = Vec::new();
+        for ((what, _, codes), event) in pieces.iter().zip(&events) {
+            let message = person.message(&rooms.shared, event)?;
+            let code = message.as_ref().and_then(|message| message.code()).unwrap_or("none");
+            if !codes.contains(&code) {
+                wrong.push(format!("{}: {what} has {code}, not one of {codes:?}: {message:?}", person.name()));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+    assert_eq!(heads(&rooms.alice)?, before, "no junk became a head");
+    rooms.go_on()
+}
+
+fn to_device_nonsense_changes_nothing(stage: &Stage) -> Outcome {
+    let rooms = Rooms::new(stage, "device")?;
+    // A second device of Mallory gets a real Welcome, which her plain client sees before her command does.
+    let alice = rooms.alice.device().clone();
+    let welcome = real_welcome(&rooms)?;
+    let before = rooms.alice.canonical(&rooms.private)?;
+    let mut nonsense = vec![
+        welcome.clone(),
+        with(&welcome, "room", rooms.private.clone().into()),
+        with(&welcome, "room_id", rooms.private.clone().into()),
+        with(&welcome, "ciphertext", "!!!".into()),
+        with(&welcome, "ciphertext", 7.into()),
+        with(&welcome, "epoch_id", "A".repeat(43).into()),
+        with(&welcome, "commit_event", "$nothing".into()),
+        truncated(&welcome),
+        flipped(&welcome),
+    ];
+    nonsense.extend(junk(0));
+    rooms.plain.to_device_all(ENCRYPTED, &alice, &nonsense)?;
+    for kind in REQUESTS {
+        rooms.plain.to_device_all(kind, &alice, &junk(0))?;
+    }
+    rooms.alice.sync()?;
+    assert_eq!(rooms.alice.canonical(&rooms.private)?, before);
+    rooms.go_on()
+}
+
+/// Gives the content of a Welcome that the server has for Mallory.
+fn real_welcome(rooms: &Rooms) -> Outcome<Value> {
+    let invited = rooms.bob.create("for a welcome", &[&rooms.mallory])?;
+    let path = format!("join/{invited}?via={HS1}");
+    let start = std::time::Instant::now();
+    while rooms.plain.call(Method::POST, &path, Some(json!({}))).is_err() {
+        if start.elapsed().as_secs() > 60 {
+            return Err("no invitation came".into());
+        }
+    }
+    rooms.bob.sync_until_in_head(&invited, rooms.mallory.device())?;
+    while start.elapsed().as_secs() < 120 {
+        // Without a position nothing is taken from the queue.
+        let got = rooms.plain.call(Method::GET, "sync?timeout=0", None)?;
+        let events = got["to_device"]["events"].as_array().cloned().unwrap_or_default();
+        if let Some(welcome) = events.into_iter().find(|event| event["content"]["algorithm"] == WELCOME) {
+            return Ok(welcome["content"].clone());
+        }
+    }
+    Err("no Welcome came".into())
+}
+
+const REQUESTS: [&str; 4] =
+    ["org.dmls.v1.commit_request", "org.dmls.v1.commit_reply", "org.dmls.v1.merge_request", "org.dmls.v1.merge_reply"];
+
+/// Gives a few contents of no sense, different for each number.
+fn junk(number: usize) -> Vec<Value> {
+    let id = format!("{number:0>43}");
+    vec![
+        json!({ "algorithm": WELCOME, "number": number }),
+        json!({ "algorithm": WELCOME, "room_id": "!none", "room": "!none", "ciphertext": id, "welcome": id }),
+        json!({ "room": format!("!{number}"), "room_id": format!("!{number}"), "epoch_ids": [id], "epochs": [id] }),
+        json!({ "room": number, "room_id": [number], "commits": { "a": number }, "epoch_ids": "all" }),
+    ]
+}
+
+fn a_thousand_of_each_kind(stage: &Stage) -> Outcome {
+    let rooms = Rooms::new(stage, "many")?;
+    let event = tell(&rooms.shared, &rooms.mallory, "a real one", &[&rooms.alice, &rooms.bob])?;
+    let own = rooms.content(&rooms.shared, &event)?;
+    let commit = rooms.commits(&rooms.shared)?.into_iter().next().ok_or("there is no commit")?;
+    let id = |number: usize| format!("{number:0>43}");
+    let epoch = |number: usize| json!({ "height": number, "creator": own["epoch"]["creator"], "id": id(number) });
+    type Make<'a> = Box<dyn Fn(usize) -> Value + 'a>;
+    let kinds: [(&str, Make<'_>); 5] = [
+        ("malformed", Box::new(|number| with(&own, "ciphertext", format!("!{number}").into()))),
+        ("replays", Box::new(|_| own.clone())),
+        ("unknown epochs", Box::new(|number| with(&own, "epoch", epoch(number)))),
+        ("commits on nothing", Box::new(|number| with(&flipped(&commit), "epoch", epoch(number)))),
+        ("forged resolves", Box::new(|number| with(&commit, "resolves", json!([id(number)])))),
+    ];
+    for (what, make) in &kinds {
+        let contents: Vec<Value> = (0..MANY).map(make).collect();
+        rooms.plain.put_all(&rooms.shared, ENCRYPTED, &contents)?;
+        bounded(&rooms.alice, what)?;
+    }
+    let alice = rooms.alice.device().clone();
+    for kind in [ENCRYPTED].iter().chain(&REQUESTS) {
+        let contents: Vec<Value> = (0..MANY / 4).flat_map(junk).collect();
+        rooms.plain.to_device_all(kind, &alice, &contents)?;
+        bounded(&rooms.alice, kind)?;
+    }
+    bounded(&rooms.bob, "everything")?;
+    rooms.go_on()
+}
+
+/// Has somebody take in what there is, with bounded memory.
+fn bounded(person: &Person, what: &str) -> Outcome {
+    let ended = person.run(&["sync"])?;
+    println!("  {} after {what}: {:.1?}, {} MiB", person.name(), ended.took, ended.peak >> 20);
+    assert!(ended.peak < MOST_MEMORY, "after {what}: {} bytes", ended.peak);
+    Ok(())
+}
