@@ -71,7 +71,7 @@ impl<Id: PartialEq + Clone> Graph<Id> {
             let there = self.lanes.iter().position(|lane| lane.as_ref() == Some(head));
             match there.filter(|lane| *lane != own) {
                 Some(lane) => ends.push((lane, false)),
-                None => ends.push((self.open(head, own), true)),
+                None => ends.push((self.open(head, Some(own)), true)),
             }
         }
         if !ends.is_empty() {
@@ -85,7 +85,7 @@ impl<Id: PartialEq + Clone> Graph<Id> {
     /// The lane of `id`: where several lead to it, they join in the leftmost.
     fn gather(&mut self, id: &Id) -> usize {
         let leading: Vec<usize> = (0..self.lanes.len()).filter(|lane| self.lanes[*lane].as_ref() == Some(id)).collect();
-        let Some((own, others)) = leading.split_first() else { return self.open(id, 0) };
+        let Some((own, others)) = leading.split_first() else { return self.open(id, None) };
         if !others.is_empty() {
             for lane in others {
                 self.lanes[*lane] = None;
@@ -96,10 +96,12 @@ impl<Id: PartialEq + Clone> Graph<Id> {
         *own
     }
 
-    /// A free lane, right of `after` if possible.
-    fn open(&mut self, id: &Id, after: usize) -> usize {
-        let free = (after..self.lanes.len()).chain(0..after).find(|lane| self.lanes[*lane].is_none());
-        let lane = free.filter(|lane| *lane != after || self.lanes[after].is_none()).unwrap_or(self.lanes.len());
+    /// A free lane, right of lane `beside` if there is one.
+    fn open(&mut self, id: &Id, beside: Option<usize>) -> usize {
+        let right = beside.map_or(0, |lane| lane + 1);
+        let candidates = (right..self.lanes.len()).chain(0..beside.unwrap_or(0));
+        let free = candidates.into_iter().find(|lane| self.lanes[*lane].is_none());
+        let lane = free.unwrap_or(self.lanes.len().max(right));
         if lane == self.lanes.len() {
             self.lanes.push(None);
         }
