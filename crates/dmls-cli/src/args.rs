@@ -7,14 +7,16 @@ use clap_complete::Shell;
 
 /// Encrypted Matrix rooms that survive a net split.
 #[derive(Parser, Debug)]
-#[command(name = "dmls", version, about, long_about = LONG_ABOUT, after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
+#[command(name = "dmls", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
 #[command(arg_required_else_help = true, max_term_width = 100)]
 pub struct Arguments {
-    #[command(flatten)]
-    pub options: Options,
     #[command(subcommand)]
     pub command: Command,
+    #[command(flatten, next_help_heading = "Options of every command")]
+    pub options: Options,
 }
+
+const ABOUT: &str = "Encrypted Matrix rooms that survive a net split.";
 
 const LONG_ABOUT: &str = "\
 Encrypted Matrix rooms that survive a net split.
@@ -76,10 +78,10 @@ pub struct Options {
     #[arg(long, global = true)]
     pub json: bool,
     /// File with the passphrase of the profile's store ("-" for standard input)
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, hide_short_help = true)]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub passphrase_file: Option<PathBuf>,
     /// How many seconds to wait for another process that has the profile open
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 5, hide_short_help = true)]
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 5)]
     pub lock_wait: u64,
     /// Tell on stderr what is going on
     #[arg(long, short, global = true, conflicts_with = "quiet")]

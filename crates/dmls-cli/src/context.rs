@@ -2,7 +2,6 @@
 
 use std::env;
 use std::future::Future;
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,8 +55,7 @@ impl Context {
             (_, Some(given)) => Ok(Key::passphrase(given.text.as_str())),
             (Some(KeyKind::Passphrase), None) => {
                 let asked = secrets::ask("Passphrase of this profile: ").map_err(|error| {
-                    let text = format!("the profile needs its passphrase ({error}): give --passphrase-file");
-                    ClientError::Profile(io::Error::other(text))
+                    ClientError::NoKey(format!("the profile needs its passphrase ({error}): give --passphrase-file"))
                 })?;
                 Ok(Key::passphrase(asked.as_str()))
             }

@@ -106,6 +106,7 @@ fn words(error: &ClientError) -> String {
         error if error.wants_password() => "run `dmls login` again, with the same user",
         error => match error.api() {
             Some(ApiError::Refused { status: 403, .. }) => return refused(error),
+            Some(ApiError::BadRequest(why)) => return (*why).to_owned(),
             Some(ApiError::Unreachable(_)) => "nothing is lost: try again later",
             _ => return error.to_string(),
         },

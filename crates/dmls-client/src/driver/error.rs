@@ -54,6 +54,9 @@ pub enum ClientError {
     /// The machine.
     #[error(transparent)]
     Machine(MachineError),
+    /// The caller has no key for the store: the words say why.
+    #[error("{0}")]
+    NoKey(String),
     /// A file or directory of the profile.
     #[error("reading or writing the profile failed: {0}")]
     Profile(#[source] io::Error),
@@ -77,6 +80,7 @@ impl ClientError {
             Self::Identity(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::Machine(error) => error.code(),
+            Self::NoKey(_) => "no_key",
             Self::Profile(_) => "profile_io",
             Self::SessionRecord => "session_record",
         }
