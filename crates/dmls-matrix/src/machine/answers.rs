@@ -162,8 +162,6 @@ impl<J: Journal> Machine<J> {
         let pages_left = gap.pages_left.saturating_sub(1);
         let next = end.filter(|end| !met && pages_left > 0 && *end != gap.from);
         room.record.gap = next.map(|from| Gap { from, before: placing.anchor(), until: gap.until, pages_left });
-        // Who came and went inside the gap shows in the list of members only.
-        room.record.members_stale = true;
         room.save();
         Ok(())
     }

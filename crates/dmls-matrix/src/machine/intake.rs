@@ -163,6 +163,8 @@ impl<J: Journal> Machine<J> {
         let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
         let mut placing = room.live_places();
         room.note_gap(&input, &placing);
+        // Before a gap another branch of the room's history may lie: its state can show who has long left.
+        room.record.members_stale |= membership == Membership::Joined && (input.limited || names_members(&input.state));
         departures.extend(self.take_events(id, &input.timeline, &mut placing, now, entropy, report)?);
         if let Some(room) = self.rooms.get_mut(id)
             && room.record.encryption == Encryption::Dmls
@@ -249,6 +251,11 @@ impl<J: Journal> Machine<J> {
         self.handle(id, Input::Desired(desired), now, entropy, report)?;
         Ok(())
     }
+}
+
+/// Whether there are member events among these.
+fn names_members(events: &[Value]) -> bool {
+    events.iter().filter_map(RawEvent::parse).any(|event| event.event_type == MEMBER)
 }
 
 impl crate::room::Room {

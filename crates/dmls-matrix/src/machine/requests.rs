@@ -13,7 +13,7 @@ use crate::id::{RequestId, RoomId};
 use crate::names::{ENCRYPTED, key_package_algorithm};
 use crate::request::{OutgoingRequest, Request};
 use crate::room::Room;
-use crate::room::queue::{CommitItem, Draft, Item, WelcomeItem};
+use crate::room::queue::{CommitItem, Draft, Item, SealedDraft, WelcomeItem};
 use crate::view::Report;
 use crate::wire::room::{commit_content, message_content};
 use crate::wire::welcome::{self, Body};
@@ -279,9 +279,8 @@ impl Room {
     }
 
     fn list_draft(&self, number: u64, draft: &Draft, listing: &mut Listing<'_>) {
-        let Some(sealed) = draft.sealed.as_ref().filter(|sealed| self.group.may_release(&sealed.epoch.id)) else {
-            return;
-        };
+        let released = |sealed: &&SealedDraft| !self.record.members_stale && self.group.may_release(&sealed.epoch.id);
+        let Some(sealed) = draft.sealed.as_ref().filter(released) else { return };
         listing.add_in(self, RoomTicket::DraftEvent(number), || Request::RoomEvent {
             room: self.id.clone(),
             event_type: ENCRYPTED.to_owned(),

@@ -104,9 +104,9 @@ impl<J: Journal> Machine<J> {
         waited && known && !held && desired.devices.contains_key(own.device()) && room.unpublished().is_none()
     }
 
-    /// Whether devices of this room changed so lately that nobody answered yet: worth a moment's wait.
+    /// Whether members or devices of this room changed so lately that nobody answered yet: worth a moment's wait.
     fn awaits_facts(&self, room: &Room) -> bool {
-        room.joined().any(|(user, _)| self.facts.awaits_first_answer(user))
+        room.record.members_stale || room.joined().any(|(user, _)| self.facts.awaits_first_answer(user))
     }
 
     fn tend_commit(
