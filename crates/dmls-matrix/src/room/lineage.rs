@@ -130,10 +130,12 @@ impl Room {
         let known: BTreeSet<_> = epochs.iter().map(|info| info.epoch.id).collect();
         for info in &epochs {
             let joined_here = info.base.is_some_and(|base| !known.contains(&base));
+            // Added by a merge of a fork that it was in already: the others were beside it, not before.
+            let first = joined_here && !info.resolves.iter().any(|id| known.contains(id));
             let unknown = info.resolves.iter().filter(|id| !known.contains(id));
-            let side = if joined_here { &mut frontier.before } else { &mut frontier.aside };
+            let side = if first { &mut frontier.before } else { &mut frontier.aside };
             side.extend(unknown);
-            frontier.before.extend(info.base.filter(|_| joined_here));
+            side.extend(info.base.filter(|_| joined_here));
         }
         frontier
     }

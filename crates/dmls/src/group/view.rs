@@ -139,9 +139,10 @@ impl Group {
         if let Some(epoch) = self.dag.get(id) {
             return self.standing_in(epoch);
         }
-        let entries = self.dag.iter().filter(|epoch| epoch.entry);
+        // Who is added by a merge of a fork that it was in already did not come by that.
+        let came = |entry: &&Epoch| entry.entry && !entry.resolves.iter().any(|head| self.dag.get(&head.id).is_some());
         let older = |entry: &Epoch| entry.base.as_ref().is_some_and(|base| base.id == *id);
-        if entries.into_iter().any(older) {
+        if self.dag.iter().filter(came).any(older) {
             return Standing::BeforeJoin;
         }
         match self.dag.named(id) {
