@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use xtask::demo::{Afterwards, Outcome, demo};
+use xtask::gate::{self, Counts, Scope};
 use xtask::homeserver::detached::{Detached, Up, run_switch};
 use xtask::homeserver::{
     Error, InstanceName, Lifetime, LinkState, Options, RateLimits, ServerCount, ServerNumber, Status,
@@ -23,6 +24,18 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Everything that a change must pass: format, clippy, docs, all tests, and the checks below.
+    Test {
+        /// Leave out the tests that start homeservers.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Check that each paragraph of docs/SPEC.md is cited by code and by a test.
+    Spec,
+    /// Check that each layer uses only the layers below it.
+    Arrows,
+    /// Check the licences of all dependencies.
+    Licences,
     /// Real, federated Matrix homeservers on this machine, whose links can be cut.
     Homeserver(Homeserver),
     /// Play a net split on two real homeservers, and watch the room's forks merge.
@@ -88,13 +101,20 @@ enum Action {
 }
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().task {
-        Task::Homeserver(homeserver) => run(homeserver),
-        Task::Demo { keep } => return play(keep),
+    match Arguments::parse().task {
+        Task::Test { quick } => test(if quick { Scope::Quick } else { Scope::All }),
+        Task::Spec => end(gate::spec().and_then(told)),
+        Task::Arrows => end(gate::arrows().and_then(told)),
+        Task::Licences => end(gate::licences().and_then(told)),
+        Task::Homeserver(homeserver) => end(run(homeserver)),
+        Task::Demo { keep } => play(keep),
         Task::Switch { dir, count, lifetime_seconds, default_rate_limits } => {
-            switch(&dir, count, options(default_rate_limits, Duration::from_secs(lifetime_seconds)))
+            end(switch(&dir, count, options(default_rate_limits, Duration::from_secs(lifetime_seconds))))
         }
-    };
+    }
+}
+
+fn end(done: Result<(), impl Display>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -102,6 +122,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn told(line: String) -> Result<(), gate::Error> {
+    writeln!(std::io::stdout(), "{line}").map_err(gate::Error::Output)
+}
+
+/// The last line says how many tests passed and failed, whatever else happened.
+fn test(scope: Scope) -> ExitCode {
+    let mut counts = Counts::default();
+    let code = end(gate::test(scope, &mut counts));
+    let _unseen = writeln!(std::io::stdout(), "{counts}");
+    code
 }
 
 fn play(keep: bool) -> ExitCode {

@@ -1,0 +1,24 @@
+//! The gate: everything that a change must pass, as `cargo xtask test` runs it.
+//!
+//! [`test`] runs all steps and stops at the first that fails. [`spec`], [`arrows`] and [`licences`] are steps of it
+//! that can be run alone.
+
+mod arrows;
+mod cargo;
+mod counts;
+mod error;
+mod licences;
+mod metadata;
+mod paragraphs;
+mod sources;
+mod spdx;
+mod spec;
+mod steps;
+mod table;
+
+pub use arrows::arrows;
+pub use counts::Counts;
+pub use error::Error;
+pub use licences::licences;
+pub use spec::spec;
+pub use steps::{Scope, test};

@@ -1,0 +1,146 @@
+//! `cargo xtask test`: all steps, in an order that finds cheap faults first and builds everything once.
+
+use std::io::Write;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::cargo::{cargo, run, run_tests, works};
+use super::counts::Counts;
+use super::error::Error;
+use super::metadata::{Dependency, Kind, Metadata, Package};
+use super::{arrows, licences, spec};
+
+/// How much is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    All,
+    /// Without the tests that start homeservers.
+    Quick,
+}
+
+/// One step: its name and what it does; the text that it gives is shown.
+struct Step {
+    name: &'static str,
+    run: fn(Scope, &mut Counts) -> Result<String, Error>,
+}
+
+/// Text and metadata first. Clippy and docs share what `cargo check` makes, build and tests share the rest.
+const STEPS: [Step; 10] = [
+    Step { name: "tools", run: tools },
+    Step { name: "format", run: format },
+    Step { name: "spec", run: |_, _| spec() },
+    Step { name: "arrows", run: |_, _| arrows() },
+    Step { name: "licences", run: |_, _| licences() },
+    Step { name: "clippy", run: clippy },
+    Step { name: "docs", run: docs },
+    Step { name: "build", run: build },
+    Step { name: "examples", run: examples },
+    Step { name: "tests", run: tests },
+];
+
+/// Runs all steps and stops at the first that fails; `counts` says how many tests ran.
+///
+/// # Errors
+/// What the failing step found.
+pub fn test(scope: Scope, counts: &mut Counts) -> Result<(), Error> {
+    let begun = Instant::now();
+    for step in STEPS {
+        say(&format!("==> {}", step.name))?;
+        let started = Instant::now();
+        let done = (step.run)(scope, counts);
+        let seconds = spent(started.elapsed());
+        match done {
+            Ok(told) if told.is_empty() => say(&format!("    {}: ok, {seconds}", step.name))?,
+            Ok(told) => say(&format!("    {}: {told}, {seconds}", step.name))?,
+            Err(error) => {
+                say(&format!("    {}: FAILED, {seconds}", step.name))?;
+                return Err(error);
+            }
+        }
+    }
+    say(&format!("==> all steps passed, {}", spent(begun.elapsed())))
+}
+
+fn say(line: &str) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(Error::Output)
+}
+
+fn spent(time: Duration) -> String {
+    format!("{}.{} s", time.as_secs(), time.subsec_millis() / 100)
+}
+
+/// What the later steps need; so that a long run does not end for want of it.
+fn tools(scope: Scope, _: &mut Counts) -> Result<String, Error> {
+    let missing = |tool, remedy| Err(Error::Missing { tool, remedy });
+    if !works(cargo(&["fmt", "--version"])) {
+        return missing("rustfmt", "install it with `rustup component add rustfmt`");
+    }
+    if !works(cargo(&["clippy", "--version"])) {
+        return missing("clippy", "install it with `rustup component add clippy`");
+    }
+    let mut compiler = Command::new("cc");
+    compiler.arg("--version");
+    if !works(compiler) {
+        return missing("a C compiler", "SQLite is built from source; on Debian install the package `gcc`");
+    }
+    let mut python = Command::new("python3");
+    python.args(["-c", "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))"]);
+    if scope == Scope::All && !works(python) {
+        let remedy =
+            "the homeservers need it; on Debian install the package `python3-venv`, or leave them out (--quick)";
+        return missing("Python 3.10 or newer with venv and pip", remedy);
+    }
+    Ok(String::new())
+}
+
+fn format(_: Scope, _: &mut Counts) -> Result<String, Error> {
+    run(cargo(&["fmt", "--all", "--check"])).map(|()| String::new())
+}
+
+fn clippy(_: Scope, _: &mut Counts) -> Result<String, Error> {
+    run(cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])).map(|()| String::new())
+}
+
+fn docs(_: Scope, _: &mut Counts) -> Result<String, Error> {
+    let mut command = cargo(&["doc", "--locked", "--workspace", "--no-deps"]);
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    run(command).map(|()| String::new())
+}
+
+fn build(_: Scope, _: &mut Counts) -> Result<String, Error> {
+    run(cargo(&["test", "--locked", "--workspace", "--no-run"])).map(|()| String::new())
+}
+
+fn tests(scope: Scope, counts: &mut Counts) -> Result<String, Error> {
+    let mut command = cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
+    if scope == Scope::Quick {
+        let metadata = Metadata::read()?;
+        command.args(["--lib", "--bins"]);
+        for member in metadata.members().filter(|member| !starts_homeservers(member)) {
+            for name in member.targets_of("test") {
+                command.args(["--test", name]);
+            }
+        }
+    }
+    run_tests(command, counts).map(|()| counts.to_string())
+}
+
+/// Examples are built with the tests; here they are run as they are.
+fn examples(_: Scope, _: &mut Counts) -> Result<String, Error> {
+    let metadata = Metadata::read()?;
+    let mut names = Vec::new();
+    for name in metadata.members().flat_map(|member| member.targets_of("example")) {
+        run(Command::new(metadata.target_directory.join("debug").join("examples").join(name)))?;
+        names.push(name);
+    }
+    Ok(names.join(", "))
+}
+
+/// Whether a package's integration tests start homeservers: they do so with this crate.
+fn starts_homeservers(package: &Package) -> bool {
+    let own = env!("CARGO_PKG_NAME");
+    let uses = |dependency: &Dependency| dependency.name == own && dependency.kind == Some(Kind::Dev);
+    package.name == own || package.dependencies.iter().any(uses)
+}
