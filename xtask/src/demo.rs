@@ -66,7 +66,10 @@ impl Teller {
 
     fn tell(&self, program: &Program, servers: &Servers) -> Result<Outcome, Error> {
         // A kept instance may have people of earlier demos.
-        let tag = format!("-{}", std::process::id());
+        let tag = match servers {
+            Servers::Owned(_) => String::new(),
+            Servers::Kept(_) => format!("-{}", std::process::id()),
+        };
         self.chapter("A room on two homeservers")?;
         self.say(
             "Alice and Bob are on hs1.test, Carol and Dan on hs2.test. Alice makes a room and invites the others;",

@@ -23,7 +23,7 @@ impl Split {
         let forks = Forks::of(self.people.values(), &self.room)?;
         let mut verdicts = vec![self.one_head(&forks)?, self.base_is_as_wanted(&forks)?];
         verdicts.push(self.all_read_each_other(&views));
-        verdicts.push(self.alice_reads_nothing_after_leaving(&views));
+        verdicts.push(self.alice_reads_nothing_after_leaving(&views)?);
         verdicts.push(self.epochs_have_the_right_devices(&views)?);
         verdicts.push(self.read_by_exactly_the_readers(&views)?);
         verdicts.push(self.the_rekey_holds(&forks)?);
@@ -83,7 +83,8 @@ impl Split {
         let head = self.person("bob")?.canonical(&self.room)?.unwrap_or_default();
         let found = forks.base_in(&baseline.forks, &head).unwrap_or("none");
         let against = if found == wanted { Vec::new() } else { vec![format!("it is built on {found}, not {wanted}")] };
-        let claim = format!("The merge is built on {:?}'s head, which misses the fewest devices", self.base);
+        let side = if self.base == Base::Hs1 { "hs1" } else { "hs2" };
+        let claim = format!("The merge is built on the head of {side}, which misses the fewest devices");
         Ok(Verdict::new(&claim, short(found).to_owned(), against))
     }
 
@@ -105,13 +106,19 @@ impl Split {
         Verdict::new("After the merge everybody reads everybody", format!("{count} readings"), against)
     }
 
-    fn alice_reads_nothing_after_leaving(&self, views: &Views) -> Verdict {
+    fn alice_reads_nothing_after_leaving(&self, views: &Views) -> Result<Verdict, Error> {
+        let alice = self.person("alice")?.device();
         let after = [Step::AliceLeft, Step::HeidiAndIvanCame, Step::Healed, Step::After];
         let said: Vec<&Said> = self.at(&after).collect();
-        let read = said.iter().filter(|said| reads(views, "alice", said));
-        let against = read.map(|said| format!("she reads {:?} of {}", said.step, said.by)).collect();
+        let mut against = Vec::new();
+        for said in &said {
+            let reader = readers(views, said).is_some_and(|readers| readers.contains(alice));
+            if reader || reads(views, "alice", said) {
+                against.push(format!("she could read {}", words(said.step, said.by)));
+            }
+        }
         let claim = "Alice's device reads nothing sent after her leaving was seen";
-        Verdict::new(claim, format!("{} messages", said.len()), against)
+        Ok(Verdict::new(claim, format!("{} messages", said.len()), against))
     }
 
     /// The readers of a message, by its sender's word, are those who were in the room on that side.
