@@ -153,7 +153,11 @@ async fn query(api: &Api, identity: &Identity, users: &[String]) -> Carried {
 }
 
 /// Facts about the users whose homeservers answered.
-async fn query_facts(api: &Api, identity: &Identity, users: &[String]) -> Result<Vec<UserDevices>, IdentityError> {
+pub(super) async fn query_facts(
+    api: &Api,
+    identity: &Identity,
+    users: &[String],
+) -> Result<Vec<UserDevices>, IdentityError> {
     let users: Vec<&str> = users.iter().map(String::as_str).collect();
     identity.track(&users).await?;
     let queried = identity.query(api, &users).await?;

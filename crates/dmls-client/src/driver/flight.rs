@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dmls_matrix::RequestId;
+use dmls_matrix::facts::UserDevices;
 use dmls_matrix::request::{OutgoingRequest, Request};
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -24,6 +25,8 @@ pub(super) enum Arrival {
     Sync(Result<Value, ApiError>),
     /// The identity's own requests were carried out.
     Pumped(Result<Queried, IdentityError>),
+    /// Devices that were asked for without an occasion.
+    Refreshed(Result<Vec<UserDevices>, IdentityError>),
 }
 
 /// What is worth remembering of a request.
@@ -56,6 +59,7 @@ pub(super) struct Flight {
     requests: BTreeMap<RequestId, Kind>,
     syncing: bool,
     pumping: bool,
+    refreshing: bool,
 }
 
 impl Flight {
@@ -92,6 +96,17 @@ impl Flight {
         true
     }
 
+    /// Starts a round of key queries unless one is on its way.
+    pub(super) fn start_refresh(
+        &mut self,
+        refresh: impl Future<Output = Result<Vec<UserDevices>, IdentityError>> + Send + 'static,
+    ) {
+        if !self.refreshing {
+            self.refreshing = true;
+            self.tasks.spawn(async move { Arrival::Refreshed(refresh.await) });
+        }
+    }
+
     /// The next arrival; never, when nothing is under way.
     pub(super) async fn next(&mut self) -> Arrival {
         loop {
@@ -112,6 +127,7 @@ impl Flight {
             Arrival::Answer { id, .. } => drop(self.requests.remove(id)),
             Arrival::Sync(_) => self.syncing = false,
             Arrival::Pumped(_) => self.pumping = false,
+            Arrival::Refreshed(_) => self.refreshing = false,
         }
     }
 
@@ -122,7 +138,7 @@ impl Flight {
 
     /// Whether no request of machine or identity is on its way.
     pub(super) fn is_empty(&self) -> bool {
-        self.requests.is_empty() && !self.pumping
+        self.requests.is_empty() && !self.pumping && !self.refreshing
     }
 
     /// Whether all that is on its way waits for other homeservers.

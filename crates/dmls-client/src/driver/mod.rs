@@ -12,6 +12,7 @@ mod local;
 mod note;
 mod profile;
 mod pull;
+mod refresh;
 mod rooms;
 mod run;
 mod session;
@@ -22,6 +23,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dmls::id::Timestamp;
 use dmls_matrix::RoomId;
 
 use crate::http::{Api, Patience};
@@ -55,6 +57,8 @@ pub struct Client {
     observer: Observer,
     /// A sync was taken in since the client was opened.
     synced: bool,
+    /// When devices are asked for without an occasion; read from the store when first needed.
+    refresh_at: Option<Timestamp>,
     /// Rooms in which something changed since the caller last asked.
     changed: BTreeSet<RoomId>,
 }

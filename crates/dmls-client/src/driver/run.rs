@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dmls_matrix::facts::UserDevices;
 use dmls_matrix::request::{Failure, Response};
 use dmls_matrix::view::Report;
 use dmls_matrix::{MessageId, RequestId, RoomId};
@@ -122,6 +123,7 @@ impl Client {
                 (self.observer)(&Note::Started(kind.word));
             }
         }
+        self.start_refresh()?;
         if progress.pump && self.flight.start_pump(&self.api, &self.identity) {
             progress.pump = false;
         }
@@ -182,6 +184,7 @@ impl Client {
             Arrival::Answer { id, kind, carried } => self.take_answer(&id, kind, carried, progress),
             Arrival::Sync(answer) => self.take_sync(answer, progress).await,
             Arrival::Pumped(pumped) => take_pumped(pumped),
+            Arrival::Refreshed(facts) => self.take_refreshed(facts, progress),
         }
     }
 
@@ -250,6 +253,25 @@ impl Client {
             }
         };
         self.take_report(report);
+        Ok(())
+    }
+
+    /// Without an answer there is another round later.
+    fn take_refreshed(
+        &mut self,
+        facts: Result<Vec<UserDevices>, IdentityError>,
+        progress: &mut Progress,
+    ) -> Result<(), ClientError> {
+        match facts.map_err(ClientError::from) {
+            Err(error) if error.api().is_some() => {}
+            facts => {
+                for facts in facts? {
+                    let report = self.local.machine.receive_device_facts(facts, now(), &mut SystemEntropy)?;
+                    self.take_report(report);
+                }
+                progress.active = Instant::now();
+            }
+        }
         Ok(())
     }
 

@@ -89,7 +89,16 @@ impl Client {
         let (dir, session) = (local.profile.identity_dir(), &local.session);
         let identity = Arc::new(Identity::open(&dir, &subkey, &session.user, &session.device).await?);
         let flight = Flight::default();
-        Ok(Self { local, identity, api, flight, observer, synced: false, changed: Default::default() })
+        Ok(Self {
+            local,
+            identity,
+            api,
+            flight,
+            observer,
+            synced: false,
+            refresh_at: None,
+            changed: Default::default(),
+        })
     }
 
     async fn set_up(&mut self, password: Option<&str>) -> Result<(), ClientError> {
