@@ -84,9 +84,9 @@ pub fn room_words(row: &RoomRow, paint: Paint) -> String {
         words.push(paint.yellow(membership(row.membership)));
     }
     match row.encryption {
-        Encryption::Dmls if row.canonical.is_none() && row.membership == Membership::Joined => {
-            words.push(paint.yellow("waiting to be let in"));
-        }
+        // Invitations say little about the room.
+        _ if row.membership != Membership::Joined => {}
+        Encryption::Dmls if row.canonical.is_none() => words.push(paint.yellow("waiting to be let in")),
         Encryption::Dmls => {}
         Encryption::None => words.push(paint.red("not encrypted")),
         Encryption::Other => words.push(paint.red("encrypted with something else")),

@@ -39,7 +39,14 @@ pub async fn doctor(context: &Context) -> Result<(), Failure> {
     print(context, &findings)?;
     match (logged_out, findings.iter().find(|finding| !finding.good)) {
         (Some(failure), _) => Err(failure),
-        (None, Some(bad)) => Err(Failure::new(Exit::Failure, "not_well", format!("not well: {}", bad.name))),
+        (None, Some(bad)) => {
+            let exit = match bad.name {
+                "server_reachable" => Exit::Network,
+                "token_valid" => Exit::NotLoggedIn,
+                _ => Exit::Failure,
+            };
+            Err(Failure::new(exit, "not_well", format!("not well: {}", bad.name)))
+        }
         (None, None) => Ok(()),
     }
 }

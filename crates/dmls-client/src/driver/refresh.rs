@@ -36,9 +36,9 @@ impl Client {
         let pause = PAUSE + PAUSE_PER_USER.saturating_mul(u64::try_from(users.len()).unwrap_or(u64::MAX));
         let next = now.plus(pause.min(LONGEST_PAUSE));
         self.refresh_at = Some(next);
-        let record = [&[VERSION][..], &next.0.to_be_bytes()].concat();
-        self.local.machine.journal_mut().commit(&[Write::put(REFRESH, KEY, record)])?;
         if !users.is_empty() {
+            let record = [&[VERSION][..], &next.0.to_be_bytes()].concat();
+            self.local.machine.journal_mut().commit(&[Write::put(REFRESH, KEY, record)])?;
             self.flight.start_refresh(refresh(self.api.clone(), self.identity.clone(), users));
         }
         Ok(())
