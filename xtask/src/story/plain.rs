@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use reqwest::{Client, Method, StatusCode};
+use ring::rand::SystemRandom;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
@@ -83,6 +87,29 @@ impl Plain {
     pub fn put(&self, room: &str, kind: &str, content: &Value) -> Result<String, Error> {
         let mut events = self.put_all(room, kind, std::slice::from_ref(content))?;
         events.pop().ok_or_else(|| Error::Missing("event id".to_owned()))
+    }
+
+    /// Publishes device keys that are signed by the device itself and by nobody else.
+    ///
+    /// # Errors
+    /// [`Error::Request`]; [`Error::System`] if there is no randomness.
+    pub fn publish_keys(&self) -> Result<(), Error> {
+        let none = |_| std::io::Error::other("no randomness");
+        let made = ring::rand::generate::<[u8; 32]>(&SystemRandom::new());
+        let seed = made.map_err(none).map_err(Error::system("making keys"))?.expose();
+        let keys = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|error| std::io::Error::other(error.to_string()));
+        let keys = keys.map_err(Error::system("making keys"))?;
+        let (user, device) = (&self.user, &self.device);
+        let (ed25519, curve25519) = (STANDARD_NO_PAD.encode(keys.public_key()), STANDARD_NO_PAD.encode(seed));
+        // Canonical JSON (Matrix Specification, Appendices §3.1): what a device signs.
+        let signed = format!(
+            r#"{{"algorithms":["m.olm.v1.curve25519-aes-sha2"],"device_id":"{device}","keys":{{"curve25519:{device}":"{curve25519}","ed25519:{device}":"{ed25519}"}},"user_id":"{user}"}}"#
+        );
+        let signature = STANDARD_NO_PAD.encode(keys.sign(signed.as_bytes()));
+        let mut published: Value =
+            serde_json::from_str(&signed).map_err(|error| refused("POST", "keys/upload", error))?;
+        published["signatures"] = json!({ user: { format!("ed25519:{device}"): signature } });
+        self.call(Method::POST, "keys/upload", Some(json!({ "device_keys": published }))).map(drop)
     }
 
     /// Gives an event as the user's server has it.
