@@ -21,8 +21,9 @@ const ABOUT: &str = "Encrypted Matrix rooms that survive a net split.";
 const LONG_ABOUT: &str = "\
 Encrypted Matrix rooms that survive a net split.
 
-Rooms are encrypted with MLS on unmodified homeservers. When homeservers lose sight of each other, the people on each \
-side go on talking, adding and removing; when they meet again, both sides merge by themselves.";
+Rooms are encrypted with MLS on unmodified homeservers. When homeservers lose sight of each other,
+the people on each side go on talking, adding and removing; when they meet again, both sides merge
+by themselves.";
 
 const AFTER_HELP: &str = "\
 First steps:
@@ -299,8 +300,8 @@ pub struct Devices {
 pub enum DevicesCommand {
     /// Vouch for another device of your account, so that others let it read
     #[command(after_help = "\
-Read the fingerprint on the new device itself (`dmls devices` there), not from this one: the homeserver could show \
-another key here. Exit code 6 if it does not match.")]
+Read the fingerprint on the new device itself (`dmls devices` there), not from this one: the
+homeserver could show another key here. Exit code 6 if it does not match.")]
     Approve {
         /// Id of the device
         device: String,
