@@ -157,7 +157,7 @@ struct Member {
 
 impl Member {
     fn new(user: &str, folder: &Folder) -> Result<Self, Failure> {
-        let long_term = ed25519_dalek::SigningKey::from_bytes(&*SigningKey::generate(&mut Os)?.to_bytes());
+        let long_term = ed25519_dalek::SigningKey::from_bytes(&SigningKey::generate(&mut Os)?.to_bytes());
         let (device, key) = (Device::new(user, "LAPTOP"), SigningKey::generate(&mut Os)?);
         let signature = long_term.sign(&Credential::payload(&device, &key.public(), 0)).to_bytes();
         let own = Arc::new(OwnDevice::new(key, device, long_term.verifying_key().to_bytes(), 0, signature)?);

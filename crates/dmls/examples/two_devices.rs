@@ -23,7 +23,7 @@ impl Entropy for Os {
 
 /// A device whose long-term key vouches for its MLS key.
 fn device(user: &str) -> Result<Arc<OwnDevice>, Box<dyn Error>> {
-    let long_term = ed25519_dalek::SigningKey::from_bytes(&*SigningKey::generate(&mut Os)?.to_bytes());
+    let long_term = ed25519_dalek::SigningKey::from_bytes(&SigningKey::generate(&mut Os)?.to_bytes());
     let (device, key) = (Device::new(user, "PHONE"), SigningKey::generate(&mut Os)?);
     let signature = long_term.sign(&Credential::payload(&device, &key.public(), 0)).to_bytes();
     Ok(Arc::new(OwnDevice::new(key, device, long_term.verifying_key().to_bytes(), 0, signature)?))

@@ -54,6 +54,8 @@ fn story() -> World {
 
 const SIX: [&str; 6] = ["bob", "carol", "dan", "erin", "frank", "grace"];
 
+/// Committer, receivers and joiners compute the same EpochIds (SPEC §2.1); Carol and Dan, each on one side only, open
+/// the merge with their grants (SPEC §3.7).
 #[test]
 fn two_members_add_at_the_same_time() {
     let mut world = World::new();
@@ -166,11 +168,13 @@ fn heal_with(senders: &[&str]) {
     }
 }
 
+/// All six come to the same base, whoever merges (SPEC §3.2).
 #[test]
 fn nobody_speaks_first() {
     heal_with(&[]);
 }
 
+/// What is said after Alice left is not sealed in an epoch with a leaf of hers (SPEC §3.11).
 #[test]
 fn bob_speaks_first() {
     heal_with(&["bob"]);
@@ -196,6 +200,7 @@ fn all_speak_at_once() {
     heal_with(&["bob", "dan", "frank", "erin"]);
 }
 
+/// The store holds all that was acted on (SPEC §7.1), the epochs of own commits too (SPEC §7.2).
 #[test]
 fn restarts_change_nothing() {
     let mut world = story();
@@ -211,6 +216,7 @@ fn restarts_change_nothing() {
     everybody_reads_their_own_forks(&world);
 }
 
+/// Equal inputs, equal bytes (SPEC §7.5).
 #[test]
 fn equal_seeds_publish_equal_bytes() {
     let play = || {

@@ -188,6 +188,7 @@ fn stage() -> Stage {
     Stage { a, b, c, d, base, published }
 }
 
+/// Each operation works on a copy (SPEC §7.4).
 #[test]
 fn two_forks_live_beside_their_parent() {
     let Stage { mut a, mut b, mut c, mut d, base: [mut a0, mut b0, c0], .. } = stage();
@@ -215,6 +216,7 @@ fn two_forks_live_beside_their_parent() {
     assert_eq!(authenticator(&late), authenticator(&a2), "a parent in use still takes a late commit");
 }
 
+/// What a merge export is can be had once (SPEC §3.4).
 #[test]
 fn each_epoch_exports_once() {
     let Stage { mut a, mut b, mut c, base: [a0, b0, c0], .. } = stage();
@@ -270,6 +272,7 @@ fn no_view_holds_the_psk() {
 }
 
 /// However early the source fails: an error, or the mark that all must be thrown away.
+/// (SPEC §6.3)
 #[test]
 fn failing_randomness_never_passes_unseen() {
     let Stage { a, d, base: [a0, _, _], .. } = stage();

@@ -35,6 +35,7 @@ fn ed25519() {
 }
 
 /// Small-order keys, canonical or not: Wycheproof does not try them.
+/// (SPEC §5.2)
 #[test]
 fn ed25519_weak_keys() {
     let key = |text: &str| <[u8; 32]>::try_from(super::unhex(text).unwrap()).unwrap();
