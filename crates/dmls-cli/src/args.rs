@@ -135,7 +135,7 @@ pub enum Command {
 A log-in that was interrupted is continued by repeating it.
 The first device of an account sets up cross-signing; every further one must be approved on an approved device.")]
 pub struct Login {
-    /// Address of the homeserver, such as https://example.org
+    /// Address of the homeserver, such as `https://example.org`
     #[arg(value_name = "URL", value_hint = ValueHint::Url)]
     pub homeserver: String,
     /// User name, such as alice or @alice:example.org

@@ -12,52 +12,52 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Somebody with an empty home directory.
-pub struct Home {
+pub(crate) struct Home {
     dir: TempDir,
 }
 
 /// A command that has ended.
-pub struct Ended {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Home {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
     /// A file in the home directory.
-    pub fn file(&self, name: &str, content: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.path().join(name);
         std::fs::write(&path, content).unwrap();
         path
     }
 
     /// The directory of a profile.
-    pub fn profile(&self, name: &str) -> PathBuf {
+    pub(crate) fn profile(&self, name: &str) -> PathBuf {
         self.path().join("dmls").join(name)
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dmls"));
         command.args(arguments).stdin(Stdio::null()).env_clear();
         command.env("HOME", self.path()).env("DMLS_HOME", self.path().join("dmls"));
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         Ended::of(self.command(arguments).output().unwrap())
     }
 }
 
 impl Ended {
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         let ended =
             Self { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) };
@@ -67,7 +67,7 @@ impl Ended {
 
     /// It failed so: exit code and the code in the one JSON object on stderr. Nothing is on stdout.
     #[track_caller]
-    pub fn fails(&self, exit: i32, code: &str) {
+    pub(crate) fn fails(&self, exit: i32, code: &str) {
         assert_eq!(self.code, exit, "{}", self.stderr);
         assert_eq!(self.stdout, "");
         let error: Value = serde_json::from_str(&self.stderr).unwrap_or_else(|_| panic!("{}", self.stderr));
