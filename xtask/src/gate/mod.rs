@@ -1,6 +1,6 @@
 //! The gate: everything that a change must pass, as `cargo xtask test` runs it.
 //!
-//! [`test`] runs all steps and stops at the first that fails. [`spec`], [`arrows`] and [`licences`] are steps of it
+//! [`test()`] runs all steps and stops at the first that fails. [`spec`], [`arrows`] and [`licences`] are steps of it
 //! that can be run alone.
 
 mod arrows;

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all steps, in an order that finds cheap faults first and builds everything once.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -96,15 +96,20 @@ fn tools(scope: Scope, _: &mut Counts) -> Result<String, Error> {
 }
 
 fn format(_: Scope, _: &mut Counts) -> Result<String, Error> {
-    run(cargo(&["fmt", "--all", "--check"])).map(|()| String::new())
+    let mut command = cargo(&["fmt", "--all", "--check"]);
+    if !std::io::stdout().is_terminal() {
+        command.args(["--", "--color", "never"]);
+    }
+    run(command).map(|()| String::new())
 }
 
 fn clippy(_: Scope, _: &mut Counts) -> Result<String, Error> {
     run(cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])).map(|()| String::new())
 }
 
+/// Of libraries: the `dmls` command and the crate `dmls` would be written to one place.
 fn docs(_: Scope, _: &mut Counts) -> Result<String, Error> {
-    let mut command = cargo(&["doc", "--locked", "--workspace", "--no-deps"]);
+    let mut command = cargo(&["doc", "--locked", "--workspace", "--no-deps", "--lib"]);
     command.env("RUSTDOCFLAGS", "-D warnings");
     run(command).map(|()| String::new())
 }
