@@ -95,10 +95,12 @@ impl<J: Journal> Machine<J> {
             return Ok(());
         }
         if let Some(place) = room.place(&self.journal, &Name::Event(event.event_id))? {
-            if let Placing::Before(before) = placing {
+            if !room.put_in_order(&self.journal, place, event, placing)?
+                && let Placing::Before(before) = placing
+            {
                 *before = place.just_before();
             }
-            return Ok(());
+            return self.flush(id);
         }
         let sealed = if room::is_ours(event.content) {
             room::parse(id, event.content)
@@ -172,7 +174,7 @@ impl<J: Journal> Machine<J> {
         let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
         let MessageContent { bytes, epoch } = message;
         if let Some(place) = room.place(&self.journal, &Name::Ciphertext(&bytes))? {
-            let echo = event.sender == user && room.take_echo(&self.journal, place, event)?;
+            let echo = event.sender == user && room.take_echo(&self.journal, place, event, placing)?;
             if !echo {
                 let code = if event.sender == user { "replay" } else { "rejected_sender" };
                 let refused = Refused { code, epoch: Some(epoch) };
@@ -277,13 +279,37 @@ impl Room {
         journal: &J,
         place: Place,
         event: &RawEvent<'_>,
+        placing: &mut Placing,
     ) -> Result<bool, Error<J::Error>> {
-        let Some(mut row) = self.row(journal, place)? else { return Ok(false) };
+        let Some(row) = self.row(journal, place)? else { return Ok(false) };
         if row.event_id.as_deref().is_some_and(|known| known != event.event_id) {
             return Ok(false);
         }
-        row.ts = event.ts;
         self.finish_draft(place, row, event.event_id);
+        self.put_in_order(journal, place, event, placing)?;
+        Ok(true)
+    }
+
+    /// An own message came back: it moves to where the timeline has it. `false` when it stands in order already.
+    fn put_in_order<J: Journal>(
+        &mut self,
+        journal: &J,
+        place: Place,
+        event: &RawEvent<'_>,
+        placing: &mut Placing,
+    ) -> Result<bool, Error<J::Error>> {
+        let Some(mut row) = self.row(journal, place)?.filter(|row| !row.in_order) else { return Ok(false) };
+        let RowState::Readable { device, message_id, .. } = row.state.clone() else { return Ok(false) };
+        (row.in_order, row.ts) = (true, event.ts);
+        let to = self.free_place(journal, placing.anchor())?;
+        self.drop_row(place);
+        self.keep_row(to, &row);
+        self.name_row(&Name::Event(event.event_id), to);
+        self.name_row(&Name::Message(&device, &message_id.0), to);
+        if let Some(bytes) = crate::wire::bytes(event.content, "ciphertext") {
+            self.name_row(&Name::Ciphertext(&bytes), to);
+        }
+        placing.step(to);
         Ok(true)
     }
 
@@ -313,6 +339,7 @@ fn new_row(event: &RawEvent<'_>, epoch: Option<&EpochRef>, state: RowState) -> R
         ts: event.ts,
         epoch_id: epoch.map(|epoch| epoch.id),
         epoch: epoch.map(|epoch| EpochName { height: epoch.height, creator: epoch.creator.clone() }),
+        in_order: true,
         state,
     }
 }

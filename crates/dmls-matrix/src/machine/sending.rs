@@ -120,6 +120,7 @@ impl Room {
             ts: now.0,
             epoch_id: None,
             epoch: None,
+            in_order: false,
             state: RowState::Readable {
                 device: own.clone(),
                 message_id: message_id.clone(),

@@ -128,16 +128,32 @@ impl Room {
         let mut frontier = Frontier::default();
         let epochs = self.group.epochs();
         let known: BTreeSet<_> = epochs.iter().map(|info| info.epoch.id).collect();
+        let joined = self.group.joined_at();
         for info in &epochs {
             let joined_here = info.base.is_some_and(|base| !known.contains(&base));
-            // Added by a merge of a fork that it was in already: the others were beside it, not before.
-            let first = joined_here && !info.resolves.iter().any(|id| known.contains(id));
+            // Added again on another fork: what is below was beside it, unless it had been removed.
+            let again = joined != Some(info.epoch.id) && info.base.is_none_or(|base| !self.descends(&base, &known));
+            let first = joined_here && !again;
             let unknown = info.resolves.iter().filter(|id| !known.contains(id));
             let side = if first { &mut frontier.before } else { &mut frontier.aside };
             side.extend(unknown);
             side.extend(info.base.filter(|_| joined_here));
         }
         frontier
+    }
+
+    /// Whether `epoch` is said to be built, along bases, on one of those that this device knows.
+    fn descends(&self, epoch: &EpochId, known: &BTreeSet<EpochId>) -> bool {
+        let (mut to_look_at, mut seen) = (vec![*epoch], BTreeSet::new());
+        while let Some(id) = to_look_at.pop() {
+            if known.contains(&id) {
+                return true;
+            }
+            if seen.len() <= MAX_STEPS && seen.insert(id) {
+                to_look_at.extend(self.hearsay.get(&id).into_iter().flatten().map(|story| story.base.id));
+            }
+        }
+        false
     }
 
     /// These epochs and all that is said to be before them.

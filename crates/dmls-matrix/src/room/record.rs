@@ -136,6 +136,8 @@ pub(crate) struct RowRecord {
     pub(crate) ts: u64,
     pub(crate) epoch_id: Option<EpochId>,
     pub(crate) epoch: Option<EpochName>,
+    /// Whether it stands where the room's timeline has it; an own message waits for its echo.
+    pub(crate) in_order: bool,
     pub(crate) state: RowState,
 }
 

@@ -67,7 +67,8 @@ impl Room {
         self.writes.push(table::put(table::MESSAGE, table::key_in(&self.id, &place.key()), row));
     }
 
-    fn drop_row(&mut self, place: Place) {
+    /// Forgets a message's place.
+    pub(crate) fn drop_row(&mut self, place: Place) {
         self.writes.push(Write::delete(table::MESSAGE, table::key_in(&self.id, &place.key())));
     }
 

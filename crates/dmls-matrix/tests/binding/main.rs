@@ -1,1 +1,5 @@
-//! Several machines on an in-memory homeserver.
+//! Several machines on homeservers in memory: everyday life, crashes, splits, bad input.
+
+mod everyday;
+mod server;
+mod world;
