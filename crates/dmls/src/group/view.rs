@@ -139,10 +139,8 @@ impl Group {
         if let Some(epoch) = self.dag.get(id) {
             return self.standing_in(epoch);
         }
-        // Who is added by a merge of a fork that it was in already did not come by that.
-        let came = |entry: &&Epoch| entry.entry && !entry.resolves.iter().any(|head| self.dag.get(&head.id).is_some());
-        let older = |entry: &Epoch| entry.base.as_ref().is_some_and(|base| base.id == *id);
-        if self.dag.iter().filter(came).any(older) {
+        let joined = self.joined_at().and_then(|joined| self.dag.get(&joined)).and_then(|epoch| epoch.base.as_ref());
+        if joined.is_some_and(|base| base.id == *id) {
             return Standing::BeforeJoin;
         }
         match self.dag.named(id) {
@@ -150,6 +148,15 @@ impl Group {
             None if !self.in_group() && self.was_removed() => Standing::Removed,
             None => Standing::Unknown,
         }
+    }
+
+    /// The epoch in which this device came to the group; where it was added later it was on another fork already.
+    pub fn joined_at(&self) -> Option<EpochId> {
+        self.dag
+            .iter()
+            .filter(|epoch| epoch.entry)
+            .min_by_key(|epoch| (epoch.first_seen, epoch.height))
+            .map(|epoch| epoch.id)
     }
 
     fn standing_in(&self, epoch: &Epoch) -> Standing {
