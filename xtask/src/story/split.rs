@@ -23,7 +23,7 @@ const ARRIVAL: Duration = Duration::from_secs(120);
 /// How many times everybody may sync until all agree.
 const ROUNDS: usize = 6;
 
-/// Whose head the merge is to be built on.
+/// Whose head misses fewer devices of the room when the link heals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base {
     /// Hs1's: Heidi and Ivan come there too, so that it misses two devices and hs2's three.

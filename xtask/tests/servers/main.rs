@@ -1,6 +1,6 @@
 //! The `dmls` command on real, federated homeservers.
 //!
-//! A harness of its own: the tests share two homeservers, which end with it, however it ends. Most run two at a time,
+//! A harness of its own: the tests share two homeservers, which end with it, however it ends. Most run beside one another,
 //! those that sever the link or stop a server alone. `cargo test -p xtask --test servers -- WORD` runs those whose
 //! name contains the word; `--list` names all.
 #![expect(clippy::print_stdout, reason = "a test harness tells what it does")]
@@ -21,8 +21,8 @@ use std::time::Instant;
 use xtask::homeserver::RateLimits;
 use xtask::story::{Program, Servers};
 
-/// How many tests run at the same time.
-const AT_ONCE: usize = 2;
+/// How many tests run at the same time; they mostly wait for servers.
+const AT_ONCE: usize = 4;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 

@@ -21,7 +21,10 @@ impl Split {
     pub fn verdicts(&self) -> Result<Vec<Verdict>, Error> {
         let views = self.views()?;
         let forks = Forks::of(self.people.values(), &self.room)?;
-        let mut verdicts = vec![self.one_head(&forks)?, self.base_is_as_wanted(&forks)?];
+        let mut verdicts = vec![self.one_head(&forks)?];
+        if let Some(base) = self.expected_base() {
+            verdicts.push(self.base_is(base, &forks)?);
+        }
         verdicts.push(self.all_read_each_other(&views));
         verdicts.push(self.alice_reads_nothing_after_leaving(&views)?);
         verdicts.push(self.epochs_have_the_right_devices(&views)?);
@@ -77,15 +80,26 @@ impl Split {
         Ok(Verdict::new("Everybody in the room shares one canonical epoch that contains both forks", seen, against))
     }
 
-    fn base_is_as_wanted(&self, forks: &Forks) -> Result<Verdict, Error> {
+    fn base_is(&self, base: Base, forks: &Forks) -> Result<Verdict, Error> {
         let baseline = self.baseline()?;
-        let wanted = &baseline.heads[if self.base == Base::Hs1 { 0 } else { 1 }];
+        let wanted = &baseline.heads[if base == Base::Hs1 { 0 } else { 1 }];
         let head = self.person("bob")?.canonical(&self.room)?.unwrap_or_default();
         let found = forks.base_in(&baseline.forks, &head).unwrap_or("none");
         let against = if found == wanted { Vec::new() } else { vec![format!("it is built on {found}, not {wanted}")] };
-        let side = if self.base == Base::Hs1 { "hs1" } else { "hs2" };
+        let side = if base == Base::Hs1 { "hs1" } else { "hs2" };
         let claim = format!("The merge is built on the head of {side}, which misses the fewest devices");
         Ok(Verdict::new(&claim, short(found).to_owned(), against))
+    }
+
+    /// Gives the side whose head misses the fewest devices once the first have spoken; none if they race.
+    fn expected_base(&self) -> Option<Base> {
+        match self.first.0 {
+            [] | ["bob" | "carol" | "dan"] => Some(self.base),
+            // Their commit adds those who are missing from their own head, and nobody does so for the other.
+            ["erin"] => Some(Base::Hs1),
+            ["frank" | "grace"] => Some(Base::Hs2),
+            _ => None,
+        }
     }
 
     fn all_read_each_other(&self, views: &Views) -> Verdict {
@@ -151,7 +165,7 @@ impl Split {
                     Some(shown) if readers.contains(person.device()) => {
                         read += 1;
                         if shown.utd.is_some() || shown.body.as_deref() != Some(&message) {
-                            against.push(format!("{name} is a reader of {message:?} and sees {shown:?}"));
+                            against.push(format!("{name} is a reader of {message:?} and sees {:?}", shown.utd));
                         }
                     }
                     None if readers.contains(person.device()) => {
@@ -161,7 +175,7 @@ impl Split {
                         unread += 1;
                         let code = expected_code(name, said.step);
                         if shown.body.is_some() || shown.code() != Some(code) {
-                            against.push(format!("{name} should see {code} for {message:?}: {shown:?}"));
+                            against.push(format!("{name} should see {code} for {message:?}: {:?}", shown.utd));
                         }
                     }
                     // What was sent before one came may not be shown at all.
