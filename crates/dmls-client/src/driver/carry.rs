@@ -229,6 +229,7 @@ fn is_about_one_device(error: &IdentityError) -> bool {
             | IdentityError::Unendorsed(_)
             | IdentityError::UnknownDevice(_)
             | IdentityError::BadId(_)
+            | IdentityError::Crypto(_)
     )
 }
 

@@ -262,16 +262,15 @@ impl Client {
         facts: Result<Vec<UserDevices>, IdentityError>,
         progress: &mut Progress,
     ) -> Result<(), ClientError> {
-        match facts.map_err(ClientError::from) {
-            Err(error) if error.api().is_some() => {}
-            facts => {
-                for facts in facts? {
-                    let report = self.local.machine.receive_device_facts(facts, now(), &mut SystemEntropy)?;
-                    self.take_report(report);
-                }
-                progress.active = Instant::now();
-            }
+        let facts = match facts.map_err(ClientError::from) {
+            Err(error) if error.api().is_some() => return Ok(()),
+            facts => facts?,
+        };
+        for facts in facts {
+            let report = self.local.machine.receive_device_facts(facts, now(), &mut SystemEntropy)?;
+            self.take_report(report);
         }
+        progress.active = Instant::now();
         Ok(())
     }
 
@@ -296,10 +295,10 @@ impl Client {
     }
 }
 
-/// The identity asks again by itself what another homeserver did not answer.
+/// What another homeserver did not answer, or what it refused, the identity asks again by itself.
 fn take_pumped(pumped: Result<Queried, IdentityError>) -> Result<(), ClientError> {
     match pumped.map_err(ClientError::from) {
-        Err(error) if error.api().is_none() => Err(error),
+        Err(error @ (ClientError::SessionEnded { .. } | ClientError::Identity(IdentityError::Store(_)))) => Err(error),
         _ => Ok(()),
     }
 }
