@@ -81,12 +81,15 @@ pub(crate) fn get<T: DeserializeOwned, R: Records>(
     }
 }
 
+/// The rest of a key, and the record under it.
+pub(crate) type Keyed<T> = (Vec<u8>, T);
+
 /// All records of a room, with the rest of their keys.
 pub(crate) fn scan<T: DeserializeOwned, R: Records>(
     records: &R,
     table: Table,
     room: &RoomId,
-) -> Result<Vec<(Vec<u8>, T)>, Error<R::Error>> {
+) -> Result<Vec<Keyed<T>>, Error<R::Error>> {
     let prefix = room_key(room);
     let entries = records.scan(table, &prefix).map_err(Error::Store)?;
     let read = |(key, value): (Vec<u8>, Zeroizing<Vec<u8>>)| {

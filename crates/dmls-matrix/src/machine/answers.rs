@@ -257,7 +257,7 @@ impl<J: Journal> Machine<J> {
                 room.drop_item(number);
                 room.note_trouble(code, "the server refused a Welcome", report);
             }
-            (RoomTicket::ToDevice(number), permanent) => return Ok(room.to_device_failed(number, permanent)),
+            (RoomTicket::ToDevice(number), permanent) => return Ok(room.fail_to_device(number, permanent)),
             (RoomTicket::Fetch(event_id), Some(_)) => {
                 self.fetched(id, &event_id, None, now, entropy, report)?;
             }
@@ -358,7 +358,7 @@ impl Room {
     }
 
     /// `true` when it is given up.
-    fn to_device_failed(&mut self, number: u64, permanent: Option<&str>) -> bool {
+    fn fail_to_device(&mut self, number: u64, permanent: Option<&str>) -> bool {
         let Some(Item::ToDevice(mut item)) = self.queue.get(&number).cloned() else { return true };
         item.attempts += 1;
         if permanent.is_some() || item.attempts >= MAX_ATTEMPTS {

@@ -16,7 +16,7 @@ use crate::room::Room;
 use crate::room::members::Departure;
 use crate::room::queue::Item;
 use crate::room::record::{Place, RowRecord, RowState};
-use crate::room::rows::{Name, code_of, code_of_text};
+use crate::room::rows::{Name, code_of_text};
 use crate::view::{Encryption, EpochName, Remark, Report, UtdCode};
 use crate::wire::room::{self, CommitContent, MessageContent, RawEvent, Refused, Sealed};
 use crate::wire::text;
@@ -125,7 +125,7 @@ impl<J: Journal> Machine<J> {
     ) -> Result<(), Error<J::Error>> {
         let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
         let state = RowState::Refused { code: code_of_text(refused.code), reason: refused.code.to_owned() };
-        let row = new_row(event, refused.epoch.as_ref(), state);
+        let row = new_row(event, refused.epoch.as_deref(), state);
         room.list_row(&self.journal, event.event_id, &row, placing)?;
         report.remarks.push(refusal(room, event, refused.code));
         note_changed(report, id);
@@ -177,7 +177,7 @@ impl<J: Journal> Machine<J> {
             let echo = event.sender == user && room.take_echo(&self.journal, place, event, placing)?;
             if !echo {
                 let code = if event.sender == user { "replay" } else { "rejected_sender" };
-                let refused = Refused { code, epoch: Some(epoch) };
+                let refused = Refused { code, epoch: Some(epoch.into()) };
                 return self.take_refused(id, event, &refused, placing, report);
             }
             note_changed(report, id);
@@ -364,10 +364,7 @@ pub(super) fn joined(verdict: &Verdict) -> bool {
 /// The remark's code of a refusal.
 pub(super) fn refused_code(verdict: &Verdict) -> Option<&'static str> {
     match verdict {
-        Verdict::Rejected { reason, .. } => {
-            let _ = code_of(*reason);
-            Some(reason.code())
-        }
+        Verdict::Rejected { reason, .. } => Some(reason.code()),
         _ => None,
     }
 }

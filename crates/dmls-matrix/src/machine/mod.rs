@@ -129,6 +129,11 @@ impl<J: Journal> Machine<J> {
         self.journal
     }
 
+    /// The journal, to read the host's own tables.
+    pub fn journal(&self) -> &J {
+        &self.journal
+    }
+
     /// The journal, for the host's own tables.
     pub fn journal_mut(&mut self) -> &mut J {
         &mut self.journal

@@ -84,7 +84,7 @@ impl Media {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refused {
     pub(crate) code: &'static str,
-    pub(crate) epoch: Option<EpochRef>,
+    pub(crate) epoch: Option<Box<EpochRef>>,
 }
 
 impl From<Malformed> for Refused {
@@ -107,13 +107,13 @@ pub(crate) fn parse(room: &RoomId, content: &Value) -> Result<Sealed, Refused> {
     match bytes.get(..4) {
         Some([0, 1, 0, 1]) => commit(room, content, bytes, hint),
         Some([0, 1, 0, 2]) => message(room, bytes, hint),
-        Some([0, 1, 0, 3..=5]) => Err(Refused { code: "wrong_kind", epoch: Some(hint) }),
-        _ => Err(Refused { code: "malformed", epoch: Some(hint) }),
+        Some([0, 1, 0, 3..=5]) => Err(Refused { code: "wrong_kind", epoch: Some(hint.into()) }),
+        _ => Err(Refused { code: "malformed", epoch: Some(hint.into()) }),
     }
 }
 
 fn message(room: &RoomId, bytes: Vec<u8>, hint: EpochRef) -> Result<Sealed, Refused> {
-    let refuse = |code| Refused { code, epoch: Some(hint.clone()) };
+    let refuse = |code| Refused { code, epoch: Some(hint.clone().into()) };
     let header = inspect_message(&bytes).map_err(|reason| refuse(reason.code()))?;
     if header.group.as_str() != room.0 {
         return Err(refuse("other_group"));
@@ -125,7 +125,7 @@ fn message(room: &RoomId, bytes: Vec<u8>, hint: EpochRef) -> Result<Sealed, Refu
 }
 
 fn commit(room: &RoomId, content: &Value, bytes: Vec<u8>, hint: EpochRef) -> Result<Sealed, Refused> {
-    let refuse = |code| Refused { code, epoch: Some(hint.clone()) };
+    let refuse = |code| Refused { code, epoch: Some(hint.clone().into()) };
     let header = inspect_commit(&bytes).map_err(|reason| refuse(reason.code()))?;
     if header.group.as_str() != room.0 {
         return Err(refuse("other_group"));

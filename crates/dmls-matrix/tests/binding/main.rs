@@ -1,5 +1,10 @@
 //! Several machines on homeservers in memory: everyday life, crashes, splits, bad input.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod crash;
 mod everyday;
+mod hostile;
 mod server;
+mod split;
 mod world;

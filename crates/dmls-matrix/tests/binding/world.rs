@@ -57,6 +57,8 @@ pub struct World {
     pub net: Federation,
     pub clients: BTreeMap<String, Client>,
     pub requests: Vec<String>,
+    /// Device lists as servers know them.
+    lists: BTreeMap<(String, String), Vec<String>>,
 }
 
 pub fn user(name: &str, server: &str) -> String {
@@ -73,7 +75,13 @@ pub fn text(body: &str) -> Value {
 
 impl World {
     pub fn new(servers: &[&str]) -> Self {
-        Self { now: 1_700_000_000_000, net: Federation::new(servers), clients: BTreeMap::new(), requests: Vec::new() }
+        Self {
+            now: 1_700_000_000_000,
+            net: Federation::new(servers),
+            clients: BTreeMap::new(),
+            requests: Vec::new(),
+            lists: BTreeMap::new(),
+        }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -109,8 +117,14 @@ impl World {
         self.announce(user);
     }
 
-    /// Everybody hears that a user's devices changed.
+    /// Everybody hears that a user's devices changed; servers that are linked keep a copy of the list.
     pub fn announce(&mut self, user: &str) {
+        let devices = self.clients.values().filter(|client| client.device.user == user);
+        let names: Vec<_> = devices.map(|client| client.device.device.to_lowercase()).collect();
+        let servers: Vec<_> = self.net.servers.keys().cloned().collect();
+        for server in servers.into_iter().filter(|server| self.net.linked(&server_of(user), server)) {
+            self.lists.insert((server, user.to_owned()), names.clone());
+        }
         for client in self.clients.values() {
             let server = self.net.servers.get_mut(&server_of(&client.device.user)).unwrap();
             server.changed.entry(client.device.clone()).or_default().insert(user.to_owned());
@@ -285,9 +299,7 @@ impl World {
             }
             Request::KeysQuery { users } => {
                 for user in users {
-                    if self.net.linked(&home, &server_of(user)) {
-                        self.tell_facts(name, user);
-                    }
+                    self.tell_facts(name, user, &home);
                 }
                 Ok(Response::Done)
             }
@@ -345,8 +357,10 @@ impl World {
         }
     }
 
-    fn tell_facts(&mut self, name: &str, user: &str) {
-        let devices = self.clients.values().filter(|client| client.device.user == user);
+    /// As Synapse: remote lists are answered from a copy; without one the other server must be there.
+    fn tell_facts(&mut self, name: &str, user: &str, server: &str) {
+        let Some(listed) = self.lists.get(&(server.to_owned(), user.to_owned())) else { return };
+        let devices = listed.iter().filter_map(|name| self.clients.get(name));
         let devices = devices.map(|client| DeviceFacts {
             device: client.device.clone(),
             ed25519: client.ed25519,

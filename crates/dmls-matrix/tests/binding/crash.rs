@@ -1,0 +1,103 @@
+//! Machines that are dropped between any two steps, and stores that take no more.
+
+use dmls_matrix::RoomId;
+use dmls_matrix::facts::Endorsement;
+
+use crate::everyday::alice_and_bob;
+use crate::world::{World, text, user};
+
+/// A kick, an add and a message in one go: everything that the outbox holds.
+fn busy_moment() -> (World, RoomId) {
+    let (mut world, room) = alice_and_bob();
+    world.add("carol", &user("carol", "two.test"), Endorsement::Endorsed);
+    world.visit("carol");
+    world.invite("alice", &room, &user("carol", "two.test"));
+    world.join("carol", &room);
+    world.send("alice", &room, "one");
+    world.send("alice", &room, "two");
+    (world, room)
+}
+
+#[test]
+fn a_crash_between_any_two_steps_loses_and_doubles_nothing() {
+    let mut crashes = 0;
+    for step in 0..80 {
+        let (mut world, room) = busy_moment();
+        world.client("alice").crash_in = Some(step);
+        world.visit("alice");
+        let crashed = world.client("alice").crashed;
+        world.client("alice").crash_in = None;
+        world.settle();
+        world.assert_together(&room, &["alice", "bob", "carol"]);
+        for name in ["alice", "bob"] {
+            assert_eq!(world.transcript(name, &room), ["one", "two"], "{name}, crash at step {step}");
+        }
+        let events = &world.net.servers["one.test"].stream;
+        let messages = events.iter().filter(|(_, event)| event["type"] == "m.room.encrypted");
+        let messages = messages.filter(|(_, event)| event["content"].get("group_info").is_none()).count();
+        assert_eq!(messages, 2, "crash at step {step}");
+        if !crashed {
+            break;
+        }
+        crashes += 1;
+    }
+    assert!((10..80).contains(&crashes), "{crashes} crashes");
+}
+
+#[test]
+fn a_replayed_sync_changes_nothing() {
+    let (mut world, room) = alice_and_bob();
+    world.send("alice", &room, "once");
+    world.visit("alice");
+    let input = world.next_sync("bob");
+    for _ in 0..3 {
+        let now = world.now();
+        let bob = world.client("bob");
+        let report = bob.machine.as_mut().unwrap().receive_sync(input.clone(), now, &mut bob.entropy).unwrap();
+        assert_eq!(report.remarks, []);
+        assert_eq!(world.transcript("bob", &room), ["once"]);
+    }
+    world.settle();
+    assert_eq!(world.transcript("bob", &room), ["once"]);
+    world.assert_together(&room, &["alice", "bob"]);
+}
+
+#[test]
+fn a_store_that_fails_at_any_write_is_an_error_and_loses_nothing() {
+    for writes in (0..60).step_by(3) {
+        let (mut world, room) = alice_and_bob();
+        world.send("bob", &room, "before");
+        world.visit("bob");
+        let input = world.next_sync("alice");
+        let now = world.now();
+        let alice = world.client("alice");
+        let machine = alice.machine.as_mut().unwrap();
+        machine.journal_mut().fail_after(writes);
+        let mut failures = 0;
+        failures += usize::from(machine.receive_sync(input, now, &mut alice.entropy).is_err());
+        let sent = machine.send(&room, "m.room.message", text("kept"), now, &mut alice.entropy);
+        failures += usize::from(sent.is_err());
+        machine.update_now(&room, now).unwrap_or_else(|error| {
+            assert_eq!(error.code(), "store");
+            failures += 1;
+        });
+        failures += usize::from(machine.outgoing_requests(now, &mut alice.entropy).is_err());
+        assert!(failures <= 1, "the fault comes once");
+        machine.journal_mut().heal();
+        world.settle();
+        world.assert_together(&room, &["alice", "bob"]);
+        let mut expected = vec!["before"];
+        expected.extend(sent.is_ok().then_some("kept"));
+        assert_eq!(world.transcript("alice", &room), expected, "fault after {writes} writes");
+        assert_eq!(world.transcript("bob", &room), expected, "fault after {writes} writes");
+    }
+}
+
+#[test]
+fn a_store_belongs_to_one_device() {
+    let (mut world, _) = alice_and_bob();
+    let journal = world.client("alice").machine.take().unwrap().into_journal();
+    let other = world.device("bob");
+    let opened = dmls_matrix::Machine::open(journal, other);
+    assert_eq!(opened.err().map(|error| error.code()), Some("other_device"));
+}

@@ -1,0 +1,205 @@
+//! Bad input: each kind has its own code, other rooms go on, nothing grows without bound.
+
+use dmls::id::Device;
+use dmls::journal::{Records, Table};
+use dmls_matrix::RoomId;
+use dmls_matrix::request::Request;
+use serde_json::{Value, json};
+
+use crate::everyday::alice_and_bob;
+use crate::world::World;
+
+fn last_encrypted(world: &World, commit: bool) -> Value {
+    let events = world.net.servers["one.test"].stream.iter().rev();
+    let mut events = events.filter(|(_, event)| event["type"] == "m.room.encrypted");
+    events.find(|(_, event)| event["content"].get("group_info").is_some() == commit).unwrap().1["content"].clone()
+}
+
+/// Bob's machine is honest; what he posts by hand is not. Gives Alice's codes for it.
+fn post_junk(world: &mut World, room: &RoomId, content: Value) -> Vec<String> {
+    let bob = world.device("bob");
+    let event_id = world.net.post(&bob, &room.0, "m.room.encrypted", None, content, None);
+    world.client("alice").remarks.clear();
+    world.sync("alice");
+    let remarks = &world.clients["alice"].remarks;
+    let about = remarks.iter().filter(|remark| remark.event_id.as_deref() == Some(&event_id));
+    about.map(|remark| remark.code.clone()).collect()
+}
+
+fn with(content: &Value, field: &str, value: Value) -> Value {
+    let mut content = content.clone();
+    content[field] = value;
+    content
+}
+
+#[test]
+fn every_kind_of_junk_has_its_own_code() {
+    let (mut world, room) = alice_and_bob();
+    world.send("alice", &room, "genuine");
+    world.settle();
+    world.update("bob", &room);
+    world.settle();
+    let message = last_encrypted(&world, false);
+    let commit = last_encrypted(&world, true);
+    let mut ciphertext = message["ciphertext"].as_str().unwrap().to_owned();
+    ciphertext.truncate(40);
+    let mut epoch = message["epoch"].clone();
+    epoch["id"] = json!("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    let cases = [
+        (with(&message, "ciphertext", json!("***")), "malformed_base64"),
+        (with(&message, "ciphertext", json!(17)), "malformed_base64"),
+        (with(&message, "ciphertext", json!(ciphertext)), "malformed"),
+        (with(&message, "ciphertext", json!("AAEABQ")), "wrong_kind"),
+        (with(&message, "epoch", json!("no epoch")), "malformed_hints"),
+        (with(&message, "epoch", epoch), "mismatch"),
+        (with(&commit, "resolves", json!([commit["epoch"]])), "mismatch"),
+        (with(&commit, "resolves", json!("many")), "malformed_hints"),
+        (with(&message, "algorithm", json!("m.megolm.v1.aes-sha2")), "other_algorithm"),
+        (with(&message, "algorithm", json!("org.dmls.v9.some-suite")), "unknown_version"),
+        (message.clone(), "rejected_sender"),
+    ];
+    for (content, code) in cases {
+        assert_eq!(post_junk(&mut world, &room, content), [code]);
+    }
+    let alices = world.device("alice");
+    world.net.post(&alices, &room.0, "m.room.encrypted", None, message, None);
+    world.sync("alice");
+    assert_eq!(world.codes("alice").last().unwrap(), "replay");
+    world.send("bob", &room, "all is well");
+    world.settle();
+    world.assert_together(&room, &["alice", "bob"]);
+    assert!(world.transcript("alice", &room).contains(&"all is well".to_owned()));
+}
+
+#[test]
+fn an_event_of_another_room_is_refused_there() {
+    let (mut world, room) = alice_and_bob();
+    world.send("bob", &room, "for the first room");
+    world.settle();
+    let message = last_encrypted(&world, false);
+    let other = world.create("alice", "!other");
+    world.invite("alice", &other, &crate::world::user("bob", "two.test"));
+    world.join("bob", &other);
+    world.settle();
+    assert_eq!(post_junk(&mut world, &other, message), ["other_group"]);
+    assert_eq!(world.transcript("alice", &other), ["forged"]);
+    world.send("bob", &other, "for the second");
+    world.settle();
+    assert_eq!(world.transcript("alice", &other), ["forged", "for the second"]);
+}
+
+fn records(world: &World, name: &str) -> usize {
+    let journal =
+        ["matrix.message", "matrix.place", "matrix.hearsay", "matrix.search", "matrix.welcome", "matrix.outbox"];
+    let client = &world.clients[name];
+    let machine = client.machine.as_ref().unwrap();
+    journal.iter().map(|table| machine.journal().scan(Table(table), b"").unwrap().len()).sum()
+}
+
+#[test]
+fn a_thousand_junk_events_of_a_kind_disturb_nobody() {
+    let (mut world, room) = alice_and_bob();
+    world.send("alice", &room, "genuine");
+    world.update("bob", &room);
+    world.settle();
+    let (message, commit) = (last_encrypted(&world, false), last_encrypted(&world, true));
+    let bob = world.device("bob");
+    for number in 0..1_000u32 {
+        let mut id = [7; 32];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        let mut makes = commit["makes"].clone();
+        makes["id"] = json!(base64_url(&id));
+        for content in [with(&message, "ciphertext", json!("x")), with(&commit, "makes", makes), message.clone()] {
+            world.net.post(&bob, &room.0, "m.room.encrypted", None, content, None);
+        }
+        world.net.send_to_device(&bob, &world.device("alice"), junk_to_device(number, &room));
+        if number % 5 == 0 {
+            world.sync("alice");
+        }
+    }
+    world.send("alice", &room, "not blocked");
+    world.visit("alice");
+    assert!(
+        world.messages("alice", &room).iter().any(|row| row.event_id.is_some() && row.body() == Some("not blocked"))
+    );
+    let kept = records(&world, "alice");
+    assert!(kept < 2_500, "{kept} records");
+    world.settle();
+    world.assert_together(&room, &["alice", "bob"]);
+}
+
+fn junk_to_device(number: u32, room: &RoomId) -> Value {
+    let welcome = json!({
+        "algorithm": format!("{}.welcome.{}", dmls_matrix::NAMESPACE, dmls_matrix::SUITE),
+        "room_id": room.0, "commit_event": format!("$none{number}"), "epoch_id": base64_url(&[1; 32]),
+        "base": { "confirmed_transcript_hash": "AA", "confirmation_tag": "AA" },
+        "grant": "AA", "ciphertext": "AAEAAw",
+    });
+    json!({ "sender": "@bob:two.test", "device": "BOB", "type": "m.room.encrypted", "content": welcome, "encrypted": false })
+}
+
+fn base64_url(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[test]
+fn to_device_messages_of_strangers_are_not_listened_to() {
+    let (mut world, room) = alice_and_bob();
+    let alice = world.device("alice");
+    let stranger = Device::new("@eve:two.test", "EVE");
+    let cases = [
+        ("commit_request", json!({ "room_id": room.0, "epoch_ids": [], "device_id": "EVE" }), false, "not_a_member"),
+        ("commit_reply", json!({ "room_id": room.0, "commits": [{ "ciphertext": "AAEAAQ" }] }), false, "not_a_member"),
+        ("commit_reply", json!({ "room_id": room.0, "commits": [{ "ciphertext": "?" }] }), false, "malformed_base64"),
+        ("merge_request", json!({ "room_id": room.0, "epoch_id": base64_url(&[1; 32]) }), false, "not_encrypted"),
+        ("merge_request", json!({ "room_id": room.0, "epoch_id": base64_url(&[1; 32]) }), true, "not_a_member"),
+        ("merge_reply", json!({ "room_id": room.0 }), true, "malformed"),
+        ("commit_request", json!({ "room_id": "!nowhere", "epoch_ids": [], "device_id": "X" }), false, "unknown_room"),
+    ];
+    for (kind, content, encrypted, code) in cases {
+        let event = json!({
+            "sender": stranger.user, "device": stranger.device, "encrypted": encrypted,
+            "type": format!("{}.{kind}", dmls_matrix::NAMESPACE), "content": content,
+        });
+        world.net.send_to_device(&stranger, &alice, event);
+        world.client("alice").remarks.clear();
+        world.sync("alice");
+        assert_eq!(world.codes("alice"), [code], "{kind}");
+    }
+}
+
+#[test]
+fn a_refused_commit_is_nobodys_and_is_made_anew() {
+    let (mut world, room) = alice_and_bob();
+    world.update("alice", &room);
+    let now = world.now();
+    let alice = world.client("alice");
+    let machine = alice.machine.as_mut().unwrap();
+    let mut refused = 0;
+    for _ in 0..4 {
+        for outgoing in machine.outgoing_requests(now, &mut alice.entropy).unwrap() {
+            let answer = match outgoing.request {
+                Request::Upload { .. } => json!({ "content_uri": "mxc://one.test/x" }),
+                Request::RoomEvent { .. } => {
+                    refused += 1;
+                    let failure =
+                        dmls_matrix::request::Failure { retry_after_ms: None, permanent: Some("M_TOO_LARGE".into()) };
+                    machine.mark_request_as_failed(&outgoing.id, failure, now, &mut alice.entropy).unwrap();
+                    continue;
+                }
+                _ => continue,
+            };
+            let response = dmls_matrix::request::Response::Json(answer);
+            machine.mark_request_as_sent(&outgoing.id, response, now, &mut alice.entropy).unwrap();
+        }
+    }
+    assert_eq!(refused, 1);
+    let rooms = machine.rooms().unwrap();
+    assert_eq!(rooms[0].trouble.as_deref(), Some("M_TOO_LARGE"));
+    world.settle();
+    world.send("alice", &room, "still here");
+    world.settle();
+    world.assert_together(&room, &["alice", "bob"]);
+    assert_eq!(world.transcript("bob", &room), ["still here"]);
+}
