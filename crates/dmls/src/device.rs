@@ -145,8 +145,7 @@ impl Credential {
 
 /// Ed25519 with strict verification: weak keys and malleable signatures are refused (RFC 8032 §5.1.7, SPEC §5.2).
 pub fn verify_strict(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-    let Ok(key) = ed25519_dalek::VerifyingKey::from_bytes(key) else { return false };
-    !key.is_weak() && key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)).is_ok()
+    crate::mls::provider::sign::strict_verify(key, message, signature)
 }
 
 /// This device, able to sign as itself.

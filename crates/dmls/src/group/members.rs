@@ -40,8 +40,8 @@ impl Group {
     /// The event that ended the membership of `device`'s owner, to justify its removal.
     pub(super) fn cause_of_removal(&self, device: &Device) -> Locator {
         let user_stays = self.desired.devices.keys().any(|other| other.user == device.user);
-        let left = self.departures.iter().filter(|(_, left)| left.user == device.user).map(|(event, _)| event);
-        if user_stays { Locator::default() } else { left.last().cloned().unwrap_or_default() }
+        let mut left = self.departures.iter().filter(|(_, left)| left.user == device.user).map(|(event, _)| event);
+        if user_stays { Locator::default() } else { left.next_back().cloned().unwrap_or_default() }
     }
 
     pub(super) fn plan(&self) -> Option<Plan<'_>> {

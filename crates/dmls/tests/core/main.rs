@@ -1,5 +1,6 @@
 //! Stories of the core: real cryptography, real store contract, no network.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod hostile;
 mod split;
 mod world;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dmls::device::{Credential, OwnDevice, SigningKey};
-use dmls::effect::{Applied, Outcome, Publish, Readiness, Verdict};
+use dmls::effect::{Applied, EpochRef, Outcome, Publish, Readiness, Verdict};
 use dmls::entropy::{Entropy, EntropyError};
 use dmls::error::Reason;
 use dmls::group::{Group, Orders, Settings};
@@ -37,7 +37,7 @@ pub fn room() -> GroupId {
 /// What lies in the room, as raw bytes: attacker and friend alike see just this.
 #[derive(Clone)]
 pub enum Event {
-    Commit { bytes: Vec<u8>, epoch: EpochId, group_info: Vec<u8> },
+    Commit { bytes: Vec<u8>, epoch: EpochRef, group_info: Vec<u8> },
     Message { bytes: Vec<u8>, commit: Locator },
 }
 
@@ -172,21 +172,40 @@ impl World {
 
     /// Gives every device the facts of its side.
     pub fn facts(&mut self) {
-        let keys: BTreeMap<_, _> =
-            self.peers.iter().map(|(n, p)| (n.clone(), (p.own.device().clone(), p.own.key()))).collect();
         let names: Vec<_> = self.peers.keys().cloned().collect();
         for name in names {
             let side = self.peers[&name].side;
             for (user, event) in self.left[&side].clone() {
                 self.input(&name, Input::Departed { user, event });
             }
-            let devices = self.joined[&side].iter().map(|(user, joined)| {
-                let (device, key) = keys[user].clone();
-                (device, DesiredDevice { key, joined: joined.clone() })
-            });
-            let desired = Desired { devices: devices.collect() };
+            let desired = self.desired(&name);
             self.input(&name, Input::Desired(desired));
         }
+    }
+
+    /// D as the side of `name` shows it.
+    pub fn desired(&self, name: &str) -> Desired {
+        let devices = self.joined[&self.peers[name].side].iter().map(|(user, joined)| {
+            let own = &self.peers[user].own;
+            (own.device().clone(), DesiredDevice { key: own.key(), joined: joined.clone() })
+        });
+        Desired { devices: devices.collect() }
+    }
+
+    /// Joins by external commit from the newest GroupInfo in the room.
+    pub fn join_externally(&mut self, name: &str) {
+        let newest = self.visible(self.peers[name].side).into_iter().rev().find_map(|posted| match posted.event {
+            Event::Commit { epoch, group_info, .. } => {
+                Some((EpochRef { locator: posted.locator, ..epoch }, group_info))
+            }
+            Event::Message { .. } => None,
+        });
+        let (target, group_info) = newest.expect("a commit is in the room");
+        let now = self.now;
+        let peer = self.peers.get_mut(name).unwrap();
+        let durable = peer.group.join_externally(&group_info, target, now, &mut peer.rng).unwrap();
+        let outcome = durable.persist(&mut peer.store).unwrap();
+        self.act(name, outcome);
     }
 
     pub fn input(&mut self, name: &str, input: Input) -> Verdict {
@@ -218,7 +237,7 @@ impl World {
                 self.wire.push(commit.bytes.clone());
                 let event = Event::Commit {
                     bytes: commit.bytes.clone(),
-                    epoch: commit.epoch.id,
+                    epoch: commit.epoch.clone(),
                     group_info: commit.group_info.clone(),
                 };
                 let locator = self.post(name, side, event);
