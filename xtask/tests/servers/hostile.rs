@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use xtask::homeserver::ServerNumber;
 use xtask::story::{Error, Person, Plain};
 
 use crate::company::{HS1, HS2, people, room, tell};
@@ -26,7 +27,7 @@ struct Rooms {
     alice: Person,
     bob: Person,
     mallory: Person,
-    /// Mallory's session, without the encryption.
+    /// Her session, without the encryption.
     plain: Plain,
     shared: String,
     /// A second one in which she is.
@@ -36,10 +37,10 @@ struct Rooms {
 }
 
 impl Rooms {
-    fn new(stage: &Stage, tag: &str) -> Outcome<Self> {
+    fn new(stage: &Stage, tag: &str, server: ServerNumber) -> Outcome<Self> {
         let names = ["alice", "bob", "mallory"].map(|name| format!("{name}-{tag}"));
         let [alice, bob, mallory] =
-            people(stage, [(names[0].as_str(), HS1), (names[1].as_str(), HS1), (names[2].as_str(), HS2)])?;
+            people(stage, [(names[0].as_str(), HS1), (names[1].as_str(), HS1), (names[2].as_str(), server)])?;
         let shared = room(&alice, HS1, &[&bob, &mallory])?;
         let also = room(&alice, HS1, &[&mallory])?;
         let private = room(&alice, HS1, &[&bob])?;
@@ -88,10 +89,10 @@ fn with(content: &Value, field: &str, value: Value) -> Value {
     changed
 }
 
-/// Gives a copy whose ciphertext has another character in the middle.
-fn flipped(content: &Value) -> Value {
+/// Gives a copy whose ciphertext has another character, so many per cent from its beginning.
+fn flipped(content: &Value, per_cent: usize) -> Value {
     let text = content["ciphertext"].as_str().unwrap_or_default();
-    let (head, tail) = text.split_at(text.len() / 2);
+    let (head, tail) = text.split_at(text.len() * per_cent / 100);
     let other = if tail.starts_with('A') { 'B' } else { 'A' };
     with(content, "ciphertext", format!("{head}{other}{}", tail.get(1..).unwrap_or_default()).into())
 }
@@ -103,7 +104,7 @@ fn truncated(content: &Value) -> Value {
 }
 
 fn each_piece_has_its_code(stage: &Stage) -> Outcome {
-    let rooms = Rooms::new(stage, "piece")?;
+    let rooms = Rooms::new(stage, "piece", HS2)?;
     let from_alice = tell(&rooms.shared, &rooms.alice, "by alice", &[&rooms.mallory])?;
     let from_mallory = tell(&rooms.shared, &rooms.mallory, "by mallory", &[&rooms.alice, &rooms.bob])?;
     let elsewhere = tell(&rooms.also, &rooms.mallory, "elsewhere", &[&rooms.alice])?;
@@ -125,7 +126,8 @@ fn each_piece_has_its_code(stage: &Stage) -> Outcome {
         ("nothing but an algorithm", json!({ "algorithm": ALGORITHM }), malformed),
         ("noise as TLS", with(&own, "ciphertext", "AAEC".into()), malformed),
         ("truncated TLS", truncated(&own), malformed),
-        ("another character", flipped(&own), forged),
+        ("another group", flipped(&own, 5), forged),
+        ("another ciphertext for a used key", flipped(&own, 90), replayed),
         ("an unknown epoch", with(&own, "epoch", no_epoch), &["forged", "waiting_commit", "malformed"]),
         ("a replay", own.clone(), replayed),
         ("a replay of another's", alices.clone(), &["rejected_sender", "forged", "beyond_window"]),
@@ -141,7 +143,7 @@ fn each_piece_has_its_code(stage: &Stage) -> Outcome {
         with(&commit, "resolves", 7.into()),
         with(&commit, "resolves", json!([own["epoch"]["id"]])),
         with(&commit, "epoch", own["epoch"].clone()),
-        flipped(&commit),
+        flipped(&commit, 50),
         truncated(&commit),
         commit.clone(),
     ];
@@ -173,7 +175,7 @@ fn each_piece_has_its_code(stage: &Stage) -> Outcome {
 }
 
 fn to_device_nonsense_changes_nothing(stage: &Stage) -> Outcome {
-    let rooms = Rooms::new(stage, "device")?;
+    let rooms = Rooms::new(stage, "device", HS2)?;
     // A second device of Mallory gets a real Welcome, which her plain client sees before her command does.
     let alice = rooms.alice.device().clone();
     let welcome = real_welcome(&rooms)?;
@@ -187,7 +189,7 @@ fn to_device_nonsense_changes_nothing(stage: &Stage) -> Outcome {
         with(&welcome, "epoch_id", "A".repeat(43).into()),
         with(&welcome, "commit_event", "$nothing".into()),
         truncated(&welcome),
-        flipped(&welcome),
+        flipped(&welcome, 50),
     ];
     nonsense.extend(junk(0));
     rooms.plain.to_device_all(ENCRYPTED, &alice, &nonsense)?;
@@ -236,7 +238,7 @@ fn junk(number: usize) -> Vec<Value> {
 }
 
 fn a_thousand_of_each_kind(stage: &Stage) -> Outcome {
-    let rooms = Rooms::new(stage, "many")?;
+    let rooms = Rooms::new(stage, "many", HS1)?;
     let event = tell(&rooms.shared, &rooms.mallory, "a real one", &[&rooms.alice, &rooms.bob])?;
     let own = rooms.content(&rooms.shared, &event)?;
     let commit = rooms.commits(&rooms.shared)?.into_iter().next().ok_or("there is no commit")?;
@@ -247,7 +249,7 @@ fn a_thousand_of_each_kind(stage: &Stage) -> Outcome {
         ("malformed", Box::new(|number| with(&own, "ciphertext", format!("!{number}").into()))),
         ("replays", Box::new(|_| own.clone())),
         ("unknown epochs", Box::new(|number| with(&own, "epoch", epoch(number)))),
-        ("commits on nothing", Box::new(|number| with(&flipped(&commit), "epoch", epoch(number)))),
+        ("commits on nothing", Box::new(|number| with(&flipped(&commit, 50), "epoch", epoch(number)))),
         ("forged resolves", Box::new(|number| with(&commit, "resolves", json!([id(number)])))),
     ];
     for (what, make) in &kinds {

@@ -10,8 +10,10 @@ pub const TESTS: &[Test] = &[
     ("trouble::a_wrong_passphrase_opens_nothing", a_wrong_passphrase_opens_nothing),
     ("trouble::an_ended_session_keeps_what_was_read", an_ended_session_keeps_what_was_read),
     ("trouble::a_full_disk_loses_nothing", a_full_disk_loses_nothing),
-    ("trouble::a_dead_homeserver_delays_only", a_dead_homeserver_delays_only),
 ];
+
+/// These stop a server.
+pub const ALONE: &[Test] = &[("trouble::a_dead_homeserver_delays_only", a_dead_homeserver_delays_only)];
 
 /// Gives the code of a failure's one line of JSON, whose words must be fit for people.
 fn failure(ended: &Ended) -> Outcome<String> {
