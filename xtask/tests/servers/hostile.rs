@@ -1,5 +1,7 @@
 //! A member who writes nonsense: each piece gets its own code, and nobody else is disturbed.
 
+use std::collections::BTreeMap;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use xtask::homeserver::ServerNumber;
@@ -19,6 +21,8 @@ const ALGORITHM: &str = "org.dmls.v1.dhkemx25519-aes128gcm-sha256-ed25519";
 const WELCOME: &str = "org.dmls.v1.welcome.dhkemx25519-aes128gcm-sha256-ed25519";
 /// How many of each kind are thrown at a client.
 const MANY: usize = 1_000;
+/// How many messages without sense are kept of one sender.
+const LISTED: usize = 500;
 /// The most memory that a command may hold with all that.
 const MOST_MEMORY: u64 = 400 << 20;
 
@@ -264,6 +268,15 @@ fn a_thousand_of_each_kind(stage: &Stage) -> Outcome {
         bounded(&rooms.alice, kind)?;
     }
     bounded(&rooms.bob, "everything")?;
+    for person in [&rooms.alice, &rooms.bob] {
+        let mut counts = BTreeMap::<String, usize>::new();
+        for message in person.messages(&rooms.shared)? {
+            *counts.entry(message.code().unwrap_or("read").to_owned()).or_default() += 1;
+        }
+        println!("  {} lists {counts:?}", person.name());
+        let explained = counts.iter().filter(|(code, _)| *code != "read").map(|(_, count)| count).sum::<usize>();
+        assert!(explained >= LISTED, "as many as are kept of one sender are shown and explained: {counts:?}");
+    }
     rooms.go_on()
 }
 
