@@ -1,4 +1,4 @@
-//! What is inside a sealed message, and the one function that says whose it is (PROTOCOL §6).
+//! What is inside a sealed message, and the one function that says whose it is (SPEC §6.6).
 
 use dmls::effect::Opened;
 use dmls::group::{SealContext, verify_content};

@@ -1,4 +1,4 @@
-//! Randomness handed in by the caller, so that equal inputs give equal bytes.
+//! Randomness handed in by the caller, so that equal inputs give equal bytes (SPEC §7.5).
 
 /// The caller's source of randomness failed; nothing was made from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -20,7 +20,7 @@ pub enum Reason {
     Mismatch,
     /// A proposal by reference.
     ProposalByReference,
-    /// A proposal type, PSK or extension outside the table of SPEC §3.
+    /// A proposal type, PSK or extension outside the table of SPEC §3.1.
     NotAllowed,
     /// No UpdatePath, or not exactly the PSK of SPEC §3.
     BadPsk,

@@ -1,4 +1,4 @@
-//! Reads the outside of MLS messages without their secrets: header, authenticated data, transcript.
+//! Reads the outside of MLS messages without their secrets: header, authenticated data, transcript (SPEC §2.2).
 //!
 //! A commit travels as PublicMessage (RFC 9420 §6.2), so that its signed bookkeeping can be read, and the EpochId of
 //! its child be computed, by anybody who has the base's public transcript values.

@@ -2,7 +2,7 @@
 //!
 //! The core never touches a disk. It hands out what must be stored ([`Write`]) together with what follows from it,
 //! wrapped in a [`Durable`]; the only way to what follows is through a [`Journal`] that has stored the writes.
-//! So nothing can be published whose state would be lost in a crash (SPEC §7).
+//! So nothing can be published whose state would be lost in a crash (SPEC §7.1).
 
 use std::fmt;
 

@@ -91,3 +91,31 @@ pub(crate) fn psk_secret(z: &Secret, m: &Secret) -> Secret {
 pub(crate) fn grant_psk(z: &Secret) -> Secret {
     kdf(z, "grant", b"")
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// The label struct is RFC 9420's, byte by byte (SPEC §3.6).
+    #[test]
+    fn kdf_is_expand_with_label() {
+        let secret = Secret::new([7; 32]);
+        let info = b"\x00\x20\x0cDMLS 1.0 psk\x03abc";
+        let mut expected = [0; 32];
+        Hkdf::<Sha256>::from_prk(&[7; 32]).unwrap().expand(info, &mut expected).unwrap();
+        assert_eq!(kdf(&secret, "psk", b"abc").expose(), &expected);
+        assert_ne!(kdf(&secret, "grant", b"abc"), kdf(&secret, "psk", b"abc"));
+    }
+
+    /// The order in which heads were found does not matter, every value does (SPEC §3.5).
+    #[test]
+    fn the_merge_value_is_sorted_and_takes_in_everything() {
+        let input = |id: u8, value: u8| (InputKind::Head, EpochId([id; 32]), Secret::new([value; 32]));
+        let m = merge_value(vec![input(1, 1), input(2, 2)]);
+        assert_eq!(m, merge_value(vec![input(2, 2), input(1, 1)]));
+        assert_ne!(m, merge_value(vec![input(1, 1), input(2, 3)]));
+        assert_ne!(m, merge_value(vec![input(1, 2), input(2, 1)]));
+        assert_ne!(m, merge_value(vec![input(1, 1)]));
+    }
+}

@@ -97,7 +97,7 @@ pub(crate) struct Grant {
     pub(crate) sealed: VLBytes,
 }
 
-/// A commit's `authenticated_data`.
+/// A commit's `authenticated_data` (SPEC §2.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CommitData {
     pub(crate) base: EpochRef,
@@ -180,7 +180,7 @@ pub(crate) struct Left {
     pub(crate) sent: u32,
 }
 
-/// A message's `authenticated_data`.
+/// A message's `authenticated_data` (SPEC §2.9).
 #[derive(Debug, Clone, PartialEq, Eq, TlsSerialize, TlsDeserialize, TlsSize)]
 pub(crate) struct MessageData {
     epoch: [u8; 32],
@@ -290,4 +290,50 @@ pub(crate) fn membership_digest<'a>(devices: impl Iterator<Item = (&'a Device, &
         out.extend(key);
     }
     Sha256::digest(&out).into()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Version 0 is the only one, and every field has its length (SPEC §4.1).
+    #[test]
+    fn psk_ids_are_read_as_written() {
+        let id = PskId { base: EpochId([3; 32]), leaf: LeafIndex(258), r: [4; 32] };
+        let bytes = id.encode();
+        assert_eq!(bytes.len(), 74);
+        assert_eq!(PskId::parse(&bytes), Ok(id));
+        let mut newer = bytes.clone();
+        newer[5] = 1;
+        assert_eq!(PskId::parse(&newer), Err(Reason::UnknownVersion));
+        for end in 0..bytes.len() {
+            assert_eq!(PskId::parse(&bytes[..end]), Err(Reason::BadPsk), "cut at {end}");
+        }
+        assert_eq!(PskId::parse(&[bytes.as_slice(), &[0]].concat()), Err(Reason::BadPsk));
+    }
+
+    /// `resolves` is sorted, without repetition and without the base (SPEC §2.3).
+    #[test]
+    fn resolves_have_one_form() {
+        let named = |id: u8| EpochRef {
+            id: EpochId([id; 32]),
+            height: Height(1),
+            creator: Device::new("u", "d"),
+            locator: Locator::default(),
+        };
+        let data = |resolves: Vec<EpochRef>| CommitData {
+            base: named(5),
+            resolves,
+            membership: [0; 32],
+            policy: [0; 32],
+            changes: Vec::new(),
+            grants: Vec::new(),
+        };
+        let good = data(vec![named(1), named(2)]);
+        assert_eq!(CommitData::parse(&good.encode()), Ok(good));
+        for bad in [vec![named(2), named(1)], vec![named(1), named(1)], vec![named(5)]] {
+            assert_eq!(CommitData::parse(&data(bad).encode()), Err(Reason::BadResolves));
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Key packages on the server: filled up, and the fallback rotated once it was used (PROTOCOL §5).
+//! Key packages on the server: filled up, and the fallback rotated once it was used (SPEC §6.8).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What is to be sent: records that outlive a crash, with stable transaction ids.
+//! What is to be sent: records that outlive a crash, with stable transaction ids (SPEC §6.10).
 
 use dmls::effect::{EpochRef, OutgoingCommit, OutgoingWelcome};
 use dmls::entropy::{Entropy, EntropyError};

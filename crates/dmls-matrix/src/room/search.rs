@@ -1,4 +1,4 @@
-//! Ways to commits and events that this device lacks: a worklist, bounded and stored (PROTOCOL §6).
+//! Ways to commits and events that this device lacks: a worklist, bounded and stored (SPEC §6.9).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Encrypted room events: messages and commits.
+//! Encrypted room events: messages and commits (SPEC §6.5).
 
 use dmls::effect::EpochRef;
 use dmls::group::{inspect_commit, inspect_message};

@@ -1,4 +1,4 @@
-//! Welcomes, sent to devices.
+//! Welcomes, sent to devices (SPEC §6.7).
 
 use dmls::effect::OutgoingWelcome;
 use dmls::id::EpochId;

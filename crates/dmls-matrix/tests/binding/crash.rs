@@ -18,6 +18,7 @@ fn busy_moment() -> (World, RoomId) {
     (world, room)
 }
 
+/// One thing at a time, under transaction ids that outlive a crash (SPEC §6.10).
 #[test]
 fn a_crash_between_any_two_steps_loses_and_doubles_nothing() {
     let mut crashes = 0;

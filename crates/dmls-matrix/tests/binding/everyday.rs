@@ -152,6 +152,7 @@ fn everybody_restarts_between_any_two_steps() {
     assert_eq!(world.transcript("alice", &room), expected);
 }
 
+/// What is published, and when it dies (SPEC §6.8).
 #[test]
 fn key_packages_are_refilled_and_the_fallback_is_rotated() {
     let (mut world, _) = alice_and_bob();

@@ -32,6 +32,7 @@ fn with(content: &Value, field: &str, value: Value) -> Value {
     content
 }
 
+/// Hints that differ from the signed copy are refused (SPEC §6.5), and so is another sender (SPEC §6.6).
 #[test]
 fn every_kind_of_junk_has_its_own_code() {
     let (mut world, room) = alice_and_bob();
@@ -71,6 +72,7 @@ fn every_kind_of_junk_has_its_own_code() {
     assert!(world.transcript("alice", &room).contains(&"all is well".to_owned()));
 }
 
+/// A plaintext counts only in the room it was made for.
 #[test]
 fn an_event_of_another_room_is_refused_there() {
     let (mut world, room) = alice_and_bob();
@@ -143,6 +145,7 @@ fn base64_url(bytes: &[u8]) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// Requests are answered to those they belong to (SPEC §6.7).
 #[test]
 fn to_device_messages_of_strangers_are_not_listened_to() {
     let (mut world, room) = alice_and_bob();

@@ -120,6 +120,7 @@ fn code_of(world: &mut World, name: &str, room: &RoomId, server: &str, n: usize)
     theirs.nth(n).and_then(|row| row.utd.as_ref()).map(|utd| utd.code.code())
 }
 
+/// A commit that sync never shows is looked for (SPEC §6.9).
 #[test]
 fn events_that_never_come_by_sync_are_paged_for() {
     let (mut world, room) = four_friends();

@@ -330,12 +330,13 @@ impl Group {
         Look::Accepted(id)
     }
 
-    /// `height = 1 + max(height of base, heights of resolved heads)`.
+    /// `height = 1 + max(height of base, heights of resolved heads)` (SPEC §2.4).
     pub(super) fn child_height(&self, data: &CommitData) -> Height {
         let parents = data.resolves.iter().chain([&data.base]).map(|parent| self.dag.height_of(parent));
         Height(parents.max().unwrap_or_default().0.saturating_add(1))
     }
 
+    /// Two commits of one device on one base are evidence (SPEC §2.8).
     fn note_equivocation(&mut self, base: &EpochId, creator: &Device, id: EpochId, batch: &mut Batch) -> bool {
         let twin = self.dag.children(base).find(|epoch| epoch.creator == *creator).map(|epoch| epoch.id);
         let Some(twin) = twin else { return false };

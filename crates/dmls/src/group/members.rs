@@ -22,7 +22,7 @@ impl Group {
         }
         let mut owned = self.desired.devices.iter().filter(|(device, _)| device.user == user);
         let joined = owned.next().map(|(_, facts)| facts.joined.clone());
-        self.departures.insert(event, Departure { user, joined });
+        self.departures.insert(event, Departure { order: self.departures.len(), user, joined });
         batch.writes.push(self.group_record());
         Verdict::Applied(Applied::Fact)
     }
@@ -40,8 +40,9 @@ impl Group {
     /// The event that ended the membership of `device`'s owner, to justify its removal.
     pub(super) fn cause_of_removal(&self, device: &Device) -> Locator {
         let user_stays = self.desired.devices.keys().any(|other| other.user == device.user);
-        let mut left = self.departures.iter().filter(|(_, left)| left.user == device.user).map(|(event, _)| event);
-        if user_stays { Locator::default() } else { left.next_back().cloned().unwrap_or_default() }
+        let left = self.departures.iter().filter(|(_, left)| left.user == device.user);
+        let newest = left.max_by_key(|(_, left)| left.order).map(|(event, _)| event.clone());
+        if user_stays { Locator::default() } else { newest.unwrap_or_default() }
     }
 
     pub(super) fn plan(&self) -> Option<Plan<'_>> {

@@ -11,6 +11,8 @@ mod members;
 mod messages;
 mod outgoing;
 mod records;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::collections::BTreeMap;
@@ -70,6 +72,8 @@ impl Default for Settings {
 /// A membership that ended, and what was known of it then.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Departure {
+    /// How many departures were known before it.
+    order: usize,
     user: String,
     joined: Option<Locator>,
 }

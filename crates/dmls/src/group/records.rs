@@ -241,7 +241,7 @@ impl Group {
         self.retain(batch);
     }
 
-    /// Stores what changed in an epoch's view.
+    /// Stores what changed in an epoch's view; a used message key goes with it (SPEC §7.3).
     pub(super) fn replace_view(&mut self, id: &EpochId, view: View, batch: &mut Batch) {
         let old = self.views.get(id).cloned().unwrap_or_default();
         let (puts, deletes) = view.changes_since(&old);
@@ -254,7 +254,7 @@ impl Group {
         self.views.insert(*id, view);
     }
 
-    /// Lets the oldest epochs go that are no heads, beyond the number that may be held.
+    /// Lets the oldest epochs go that are no heads, beyond the number that may be held (SPEC §7.6).
     fn retain(&mut self, batch: &mut Batch) {
         let heads = self.head_ids();
         let mut held: Vec<_> =
@@ -320,7 +320,7 @@ impl Group {
             let (id, _) = split(COMMIT, &key)?;
             self.commit_bytes.insert(id, bytes.to_vec());
         }
-        let mut values: BTreeMap<EpochId, Vec<(Vec<u8>, Zeroizing<Vec<u8>>)>> = BTreeMap::new();
+        let mut values: BTreeMap<EpochId, Vec<Entry>> = BTreeMap::new();
         for (key, bytes) in scan(records, VIEW, prefix)? {
             let (id, rest) = split(VIEW, &key)?;
             values.entry(id).or_default().push((rest, bytes));

@@ -1,7 +1,7 @@
 //! The only module that names the MLS library.
 //!
 //! Each epoch lives in a [`View`] of its own: an operation copies the view, works on the copy and hands the result
-//! back. So a failure leaves nothing behind, a retained epoch never holds a pending commit, and forks cannot mix.
+//! back (SPEC §7.4). So a failure leaves nothing behind, a retained epoch never holds a pending commit, and forks cannot mix.
 
 mod build;
 mod facts;
@@ -73,7 +73,7 @@ fn load(provider: &Provider<'_>, group: &[u8]) -> Result<MlsGroup, GroupError> {
         .ok_or(GroupError::Mls("the epoch's state cannot be read"))
 }
 
-/// Refuses what was made with failed randomness, whatever the library made of it.
+/// Refuses what was made with failed randomness, whatever the library made of it (SPEC §6.3).
 fn checked<T>(provider: &Provider<'_>, value: T) -> Result<T, GroupError> {
     if provider.entropy_failed() { Err(GroupError::Entropy(crate::entropy::EntropyError)) } else { Ok(value) }
 }
@@ -84,4 +84,14 @@ fn encode(message: &impl tls_codec::Serialize) -> Result<Vec<u8>, GroupError> {
 
 fn decode(bytes: &[u8]) -> Result<MlsMessageIn, Reason> {
     <MlsMessageIn as tls_codec::Deserialize>::tls_deserialize_exact(bytes).map_err(|_| Reason::Malformed)
+}
+
+/// What the leaves of these devices would be read as, for tests of that reading.
+#[cfg(test)]
+pub(crate) fn members_of(devices: &[&OwnDevice]) -> Result<Vec<Leaf>, Reason> {
+    let member = |(index, own): (u32, &&OwnDevice)| {
+        let CredentialWithKey { credential, signature_key } = credential_with_key(own);
+        Member::new(LeafNodeIndex::new(index), Vec::new(), signature_key.as_slice().to_vec(), credential)
+    };
+    facts::leaves((0..).zip(devices).map(member))
 }

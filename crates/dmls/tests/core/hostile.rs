@@ -80,7 +80,7 @@ fn every_truncation_is_refused() {
     assert_eq!(reason(world.input("bob", message_of(message[..50].to_vec()))), Reason::Malformed);
 }
 
-/// A message is no commit and a commit is no message.
+/// A message is no commit and a commit is no message (SPEC §2.2).
 #[test]
 fn kinds_are_not_mixed_up() {
     let Scene { mut world, commit, message } = scene();
@@ -88,7 +88,7 @@ fn kinds_are_not_mixed_up() {
     assert_eq!(reason(world.input("bob", message_of(commit))), Reason::WrongKind);
 }
 
-/// A version byte that this build does not know is refused by name.
+/// A version byte that this build does not know is refused by name (SPEC §2.3).
 #[test]
 fn unknown_versions_have_a_name() {
     let Scene { mut world, commit, message } = scene();
@@ -169,7 +169,7 @@ fn an_unknown_base_is_waited_for_and_given_up() {
     assert_eq!(world.peers["bob"].group.next_wake(Timestamp(0)), None);
 }
 
-/// Replays change nothing, a commit's and a message's.
+/// Replays change nothing, a commit's and a message's (SPEC §2.9).
 #[test]
 fn replays_change_nothing() {
     let Scene { mut world, commit, message } = scene();

@@ -227,5 +227,8 @@ fn equal_seeds_publish_equal_bytes() {
     };
     let (one, two) = (play(), play());
     assert_eq!(one.len(), two.len());
-    assert!(one.iter().zip(&two).all(|(one, two)| one == two), "the same story publishes the same bytes");
+    for (index, (one, two)) in one.iter().zip(&two).enumerate() {
+        let at = one.iter().zip(two).position(|(one, two)| one != two);
+        assert_eq!((at, one.len()), (None, two.len()), "message {index} of the same story, byte and length");
+    }
 }

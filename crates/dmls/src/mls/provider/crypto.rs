@@ -1,6 +1,6 @@
 //! The cryptography of MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 (RFC 9420 §17.1), and of no other suite.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes128Gcm, Nonce};
@@ -21,17 +21,17 @@ use super::sign::{Signer, strict_verify};
 /// Cryptography with the randomness of one operation.
 ///
 /// OpenMLS wants this part to be `Sync`, and the caller's source is not: one seed is drawn from the source for each
-/// operation, and each HPKE seal takes its ephemeral key from `HKDF-Expand(seed, counter)`.
+/// operation, and each HPKE seal takes its ephemeral key from `HKDF-Expand(seed, hash of what it seals and for whom)`.
+/// OpenMLS seals in several threads at once, so a counter would give different bytes from run to run.
 pub(crate) struct Crypto {
     seed: Option<Zeroizing<[u8; 32]>>,
-    seals: AtomicU64,
     failed: AtomicBool,
 }
 
 impl Crypto {
     /// Without a seed everything works except what needs randomness.
     pub(super) fn new(seed: Option<Zeroizing<[u8; 32]>>) -> Self {
-        Self { seed, seals: AtomicU64::new(0), failed: AtomicBool::new(false) }
+        Self { seed, failed: AtomicBool::new(false) }
     }
 
     /// Whether randomness was needed and missing.
@@ -39,15 +39,20 @@ impl Crypto {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// 32 bytes that no other call gets.
-    fn fresh(&self) -> Result<Zeroizing<[u8; 32]>, CryptoError> {
+    /// 32 secret bytes that no call with other `inputs` gets.
+    fn fresh(&self, inputs: [&[u8]; 4]) -> Result<Zeroizing<[u8; 32]>, CryptoError> {
         let missing = || {
             self.failed.store(true, Ordering::Relaxed);
             CryptoError::InsufficientRandomness
         };
         let seed = self.seed.as_ref().ok_or_else(missing)?;
         let mut info = b"DMLS 1.0 fresh".to_vec();
-        info.extend(self.seals.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        let mut hash = Sha256::new();
+        for input in inputs {
+            hash.update((input.len() as u64).to_be_bytes());
+            hash.update(input);
+        }
+        info.extend(hash.finalize());
         let mut out = Zeroizing::new([0; 32]);
         let hkdf = Hkdf::<Sha256>::from_prk(&**seed).map_err(|_| missing())?;
         hkdf.expand(&info, &mut *out).map_err(|_| missing())?;
@@ -161,9 +166,9 @@ impl OpenMlsCrypto for Crypto {
     }
 
     fn signature_key_gen(&self, alg: SignatureScheme) -> Result<(Vec<u8>, Vec<u8>), CryptoError> {
+        // Signature keys belong to the device and are made by it; two calls here could only give one key.
         ed25519_only(alg)?;
-        let seed = self.fresh()?;
-        Ok((seed.to_vec(), Signer::from_seed(&seed).public().to_vec()))
+        Err(CryptoError::UnsupportedSignatureScheme)
     }
 
     fn verify_signature(
@@ -194,8 +199,9 @@ impl OpenMlsCrypto for Crypto {
         ptxt: &[u8],
     ) -> Result<HpkeCiphertext, CryptoError> {
         suite_only(&config)?;
-        let (enc, ciphertext) = seal::seal(&::hpke::OpModeS::Base, self.fresh()?, pk_r, info, aad, ptxt)
-            .map_err(|error| hpke_failure(error, CryptoError::HpkeEncryptionError))?;
+        let (enc, ciphertext) =
+            seal::seal(&::hpke::OpModeS::Base, self.fresh([pk_r, info, aad, ptxt])?, pk_r, info, aad, ptxt)
+                .map_err(|error| hpke_failure(error, CryptoError::HpkeEncryptionError))?;
         Ok(HpkeCiphertext { kem_output: enc.into(), ciphertext: ciphertext.into() })
     }
 
@@ -223,8 +229,14 @@ impl OpenMlsCrypto for Crypto {
         exporter_length: usize,
     ) -> Result<(KemOutput, ExporterSecret), CryptoError> {
         suite_only(&config)?;
-        let (enc, mut exported) = seal::seal_export(self.fresh()?, pk_r, info, exporter_context, exporter_length)
-            .map_err(|error| hpke_failure(error, CryptoError::SenderSetupError))?;
+        let (enc, mut exported) = seal::seal_export(
+            self.fresh([pk_r, info, exporter_context, b"export"])?,
+            pk_r,
+            info,
+            exporter_context,
+            exporter_length,
+        )
+        .map_err(|error| hpke_failure(error, CryptoError::SenderSetupError))?;
         Ok((enc, std::mem::take(&mut *exported).into()))
     }
 

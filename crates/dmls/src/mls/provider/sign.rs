@@ -28,6 +28,7 @@ impl Signer {
     }
 
     /// The public key.
+    #[cfg(test)]
     pub(crate) fn public(&self) -> [u8; 32] {
         self.0.verifying_key().to_bytes()
     }

@@ -1,0 +1,329 @@
+//! The rules of the specification that the stories do not show by themselves.
+
+use dmls::device::{Credential, CredentialError, OwnDevice, SigningKey};
+use dmls::effect::{Applied, Need, Publish, Readiness, Verdict};
+use dmls::error::Reason;
+use dmls::group::{Settings, verify_content};
+use dmls::id::{Device, EpochId, LeafIndex, Sequence};
+use dmls::input::Input;
+use dmls::journal::{Records, Table};
+
+use crate::world::{Seeded, World, room};
+
+/// `names` in one group made by the first, all on side 1 unless said otherwise.
+fn group_of(names: &[(&str, u8)]) -> World {
+    let mut world = World::new();
+    for (name, side) in names {
+        world.device(name, *side);
+    }
+    world.join_room(names[0].0);
+    world.create(names[0].0);
+    for (name, _) in &names[1..] {
+        world.join_room(name);
+    }
+    world.sync(names[0].0);
+    for (name, _) in names {
+        world.sync(name);
+    }
+    world
+}
+
+/// A thief who copied Dan's device before he rekeyed opens nothing of the merged epoch, although its base may be one
+/// that he holds: the merge value holds what he lacks (SPEC §3.5).
+#[test]
+fn a_merge_keeps_what_one_side_healed() {
+    let mut world = group_of(&[("alice", 1), ("bob", 1), ("carol", 2), ("dan", 2)]);
+    world.cut();
+    world.commit("alice", true);
+    world.sync("bob");
+    let thief = world.peers["dan"].store.clone();
+    world.commit("dan", true);
+    world.sync("carol");
+    world.heal();
+    for name in ["alice", "bob", "carol", "dan"] {
+        world.sync(name);
+    }
+    for name in ["alice", "bob", "carol", "dan"] {
+        world.sync(name);
+    }
+    world.send("bob", "healed for Dan");
+    world.sync("dan");
+    assert!(world.texts("dan").contains("healed for Dan"));
+    let merged = world.canonical("bob").unwrap();
+    // The thief goes on from the copy, and is shown everything that lies in the room.
+    world.peers.get_mut("dan").unwrap().store = thief;
+    world.restart("dan");
+    for (locator, event) in world.events() {
+        let verdict = world.deliver("dan", &locator, "anybody", &event);
+        let opened = matches!(&verdict, Verdict::Applied(Applied::Message(opened)) if opened.epoch == merged);
+        assert!(!opened, "the thief reads the merged epoch");
+    }
+    assert!(world.peers["dan"].group.epoch(&merged).is_none(), "the thief cannot even enter the merged epoch");
+}
+
+/// Dan healed on the side that is not the base: he updates before he speaks (SPEC §3.10).
+#[test]
+fn who_healed_on_another_fork_updates_before_speaking() {
+    let mut world = group_of(&[("alice", 1), ("bob", 1), ("carol", 2), ("dan", 2)]);
+    for name in ["erin", "frank"] {
+        world.device(name, 1);
+    }
+    world.cut();
+    world.join_room("erin");
+    world.join_room("frank");
+    world.sync("alice");
+    for name in ["bob", "erin", "frank"] {
+        world.sync(name);
+    }
+    world.commit("dan", true);
+    world.sync("carol");
+    world.heal();
+    world.sync("bob");
+    world.take_in("dan");
+    let Readiness::CommitFirst(due) = world.peers["dan"].group.readiness() else { panic!("Dan may speak at once") };
+    assert!(due.update && due.remove.is_empty());
+    assert!(matches!(world.peers["bob"].group.readiness(), Readiness::Ready(_)), "nobody else has to");
+    world.send("dan", "fresh");
+    world.take_in("erin");
+    assert!(world.texts("erin").contains("fresh"));
+}
+
+/// New traffic does not push the moment at which a merge is due (SPEC §3.3).
+#[test]
+fn traffic_does_not_postpone_a_merge() {
+    let mut world = group_of(&[("alice", 1), ("bob", 2), ("carol", 1)]);
+    world.device("erin", 1);
+    world.cut();
+    world.join_room("erin");
+    world.sync("alice");
+    world.commit("bob", true);
+    world.heal();
+    world.take_in("carol");
+    let due = world.peers["carol"].group.due(world.now);
+    assert_eq!(due.resolve.len(), 1);
+    for round in 0..5 {
+        world.tick(100);
+        world.say("alice", &format!("chatter {round}"));
+        world.take_in("carol");
+        assert_eq!(world.peers["carol"].group.due(world.now).at, due.at);
+    }
+}
+
+/// Ranks differ, so that those who could merge do not do it all at once (SPEC §3.3).
+#[test]
+fn merges_are_staggered() {
+    let mut world = group_of(&[("alice", 1), ("bob", 2), ("carol", 1), ("dan", 1)]);
+    world.device("erin", 1);
+    world.cut();
+    world.join_room("erin");
+    world.sync("alice");
+    world.commit("bob", true);
+    world.heal();
+    let mut moments: Vec<_> = ["alice", "bob", "carol", "dan"]
+        .map(|name| {
+            world.take_in(name);
+            world.peers[name].group.due(world.now).at.unwrap()
+        })
+        .into();
+    moments.sort();
+    moments.dedup();
+    assert_eq!(moments.len(), 4, "each has a moment of its own");
+}
+
+/// A merge of a head that Carol never saw waits, is asked about after the grace, and opens with the answer (SPEC §3.9).
+#[test]
+fn merge_inputs_are_answered_to_those_they_belong_to() {
+    let mut world = group_of(&[("alice", 1), ("bob", 1), ("carol", 1)]);
+    world.device("mallory", 1);
+    world.commit("alice", true);
+    world.commit("bob", true);
+    world.take_in("bob");
+    world.commit("bob", true);
+    let merged = world.canonical("bob").unwrap();
+    // The head that was resolved is kept from Carol.
+    let resolved = world.peers["bob"].group.epoch(&merged).unwrap().resolves[0];
+    let kept = world.peers["bob"].group.epoch(&resolved).unwrap().epoch.locator;
+    world.peers.get_mut("carol").unwrap().seen.insert(kept);
+    world.take_in("carol");
+    assert_ne!(world.canonical("carol"), Some(merged));
+    let lacks = |need: &Need| matches!(need, Need::MergeValue { epoch, .. } if *epoch == merged);
+    assert!(!world.peers["carol"].group.needs(world.now).iter().any(lacks), "not before the grace");
+    world.tick(Settings::default().grace);
+    assert!(world.peers["carol"].group.needs(world.now).iter().any(lacks));
+    // A stranger is refused.
+    let stranger = Device::new("mallory", "D");
+    let verdict = world.input("bob", Input::MergeRequest { epoch: merged, from: stranger });
+    assert!(matches!(verdict, Verdict::Rejected { reason: Reason::NotInEpoch, .. }));
+    // A wrong answer changes nothing.
+    let from = world.peers["alice"].own.device().clone();
+    let wrong = zeroize::Zeroizing::new(vec![1; 32]);
+    let verdict = world.input("carol", Input::MergeReply { epoch: merged, value: wrong, from });
+    assert!(matches!(verdict, Verdict::Rejected { .. }));
+    assert!(world.peers["carol"].group.needs(world.now).iter().any(lacks), "it goes on waiting");
+    // The right one ends the wait; the world carries Bob's answer to Carol.
+    let carol = world.peers["carol"].own.device().clone();
+    world.input("bob", Input::MergeRequest { epoch: merged, from: carol });
+    assert_eq!(world.canonical("carol"), Some(merged));
+}
+
+/// A commit that drops a device of D without a cause does not bury its base (SPEC §2.7); both are heads (SPEC §2.6).
+#[test]
+fn a_removal_without_cause_buries_nothing() {
+    let mut world = group_of(&[("alice", 1), ("bob", 1), ("mallory", 1)]);
+    let base = world.canonical("alice").unwrap();
+    // Mallory pretends that Bob's device is gone.
+    let mut desired = world.desired("mallory");
+    desired.devices.retain(|device, _| device.user != "bob");
+    world.input("mallory", Input::Desired(desired));
+    world.commit("mallory", false);
+    let evil = world.canonical("mallory").unwrap();
+    for name in ["alice", "bob"] {
+        world.take_in(name);
+        let heads = world.peers[name].group.head_ids();
+        assert!(heads.contains(&base) && heads.contains(&evil), "{name}");
+        assert_eq!(world.canonical(name), Some(base), "{name} goes on where Bob is");
+    }
+    world.facts();
+    for _ in 0..2 {
+        for name in ["alice", "bob", "mallory"] {
+            world.sync(name);
+        }
+    }
+    world.send("bob", "still here");
+    world.sync("alice");
+    assert!(world.texts("alice").contains("still here"));
+}
+
+/// A removal with a cause buries its base, even when the user is back by a later join (SPEC §2.7).
+#[test]
+fn a_removal_with_cause_stays_buried_when_its_user_returns() {
+    let mut world = group_of(&[("alice", 1), ("bob", 1), ("carol", 1)]);
+    let base = world.canonical("alice").unwrap();
+    world.leave_room("carol");
+    world.sync("alice");
+    world.sync("bob");
+    world.join_room("carol");
+    for name in ["alice", "bob", "carol"] {
+        world.sync(name);
+    }
+    for name in ["alice", "bob"] {
+        assert!(!world.peers[name].group.head_ids().contains(&base), "{name}");
+    }
+    assert_eq!(world.canonical("alice"), world.canonical("carol"));
+}
+
+/// Beyond the number that may be held, old epochs are let go, from memory and store (SPEC §7.6).
+#[test]
+fn old_epochs_are_let_go() {
+    let mut world = group_of(&[("alice", 1), ("bob", 1)]);
+    let first = world.canonical("alice").unwrap();
+    for _ in 0..Settings::default().max_held + 6 {
+        world.commit("alice", true);
+    }
+    let held = world.peers["alice"].group.epochs().into_iter().filter(|epoch| epoch.held).count();
+    assert_eq!(held, Settings::default().max_held + 1, "and the head");
+    assert!(!world.peers["alice"].group.epoch(&first).unwrap().held);
+    let views = world.peers["alice"].store.scan(Table("dmls.view"), b"").unwrap();
+    let of_first = views.iter().filter(|(key, _)| key.windows(32).any(|window| window == first.0)).count();
+    assert_eq!(of_first, 0, "no value of it is in the store");
+    world.restart("alice");
+    assert!(!world.peers["alice"].group.epoch(&first).unwrap().held);
+}
+
+/// The defaults are those of the specification (SPEC §5.6).
+#[test]
+fn defaults_are_as_specified() {
+    let settings = Settings::default();
+    assert_eq!((settings.slot, settings.grace, settings.patience), (500, 30_000, 86_400_000));
+    assert_eq!((settings.max_held, settings.max_heads, settings.max_children), (64, 64, 2));
+    assert_eq!(settings.commit_limit, 47_000);
+}
+
+/// A key package is used once; a last-resort one stays until its host replaces it (SPEC §5.7).
+#[test]
+fn key_packages_die_with_their_use() {
+    let mut world = World::new();
+    world.device("alice", 1);
+    world.device("bob", 1);
+    world.join_room("alice");
+    world.create("alice");
+    world.join_room("bob");
+    world.commit("alice", false);
+    let welcome = world.peers["bob"].welcomes[0].clone();
+    let before = world.peers["bob"].packages.len();
+    world.sync("bob");
+    assert_eq!(world.peers["bob"].packages.len(), before - 1);
+    world.restart("bob");
+    assert_eq!(world.peers["bob"].packages.len(), before - 1, "in the store too");
+    // With its group state lost, the same Welcome opens nothing any more.
+    let now = world.now;
+    let peer = world.peers.get_mut("bob").unwrap();
+    peer.group = dmls::group::Group::new(room(), peer.own.clone(), Settings::default());
+    let outcome = peer.group.join(welcome, &mut peer.packages, now, &mut peer.rng).unwrap();
+    let verdict = outcome.persist(&mut peer.store).unwrap().verdict;
+    assert!(matches!(verdict, Verdict::Rejected { reason: Reason::NoKeyPackage, .. }));
+    let last = peer.packages.generate(&peer.own, 1, true, &mut peer.rng).unwrap().persist(&mut peer.store).unwrap();
+    assert!(peer.packages.is_last_resort(&last[0].reference));
+    peer.packages.forget(&[last[0].reference]).persist(&mut peer.store).unwrap();
+    assert_eq!(peer.packages.len(), before - 1);
+}
+
+/// The device's own key vouches for the MLS key, for this device, generation and suite only (SPEC §5.1).
+#[test]
+fn a_credential_is_signed_by_its_device() {
+    let mut rng = Seeded::new(5);
+    let (matrix, signing) = (SigningKey::generate(&mut rng).unwrap(), SigningKey::generate(&mut rng).unwrap());
+    let key = signing.public();
+    let sign = |payload: &[u8]| {
+        let matrix = ed25519_dalek::SigningKey::from_bytes(&matrix.to_bytes());
+        ed25519_dalek::Signer::sign(&matrix, payload).to_bytes()
+    };
+    let device = Device::new("alice", "D");
+    let seed = signing.to_bytes();
+    let make = |device: Device, generation: u32, signature: [u8; 64]| {
+        OwnDevice::new(SigningKey::from_bytes(&seed), device, matrix.public().0, generation, signature)
+    };
+    let good = sign(&Credential::payload(&device, &key, 3));
+    assert!(make(device.clone(), 3, good).is_ok());
+    assert_eq!(make(device.clone(), 4, good).unwrap_err(), CredentialError::Signature);
+    assert_eq!(make(Device::new("alice", "E"), 3, good).unwrap_err(), CredentialError::Signature);
+    assert_eq!(make(Device::new("alic", "eD"), 3, good).unwrap_err(), CredentialError::Signature);
+    assert_eq!(Credential::parse(b"", &key).unwrap_err(), CredentialError::Malformed);
+}
+
+/// What is signed is the content in its place: another epoch, leaf, count or text is another matter (SPEC §6.4).
+#[test]
+fn content_is_signed_in_its_place() {
+    let mut world = group_of(&[("alice", 1), ("bob", 1)]);
+    let now = world.now;
+    let peer = world.peers.get_mut("alice").unwrap();
+    let mut signed = None;
+    let mut compose = |context: &dmls::group::SealContext<'_>| {
+        signed = Some((context.epoch, context.leaf, context.sequence, context.sign(b"text")));
+        b"text".to_vec()
+    };
+    let _sealed = peer.group.seal(&mut compose, now, &mut peer.rng).unwrap().persist(&mut peer.store).unwrap();
+    let (epoch, leaf, sequence, signature) = signed.unwrap();
+    let key = peer.own.key();
+    assert!(verify_content(&key, &epoch, leaf, sequence, b"text", &signature));
+    assert!(!verify_content(&key, &epoch, leaf, sequence, b"test", &signature));
+    assert!(!verify_content(&key, &EpochId([0; 32]), leaf, sequence, b"text", &signature));
+    assert!(!verify_content(&key, &epoch, LeafIndex(leaf.0 + 1), sequence, b"text", &signature));
+    assert!(!verify_content(&key, &epoch, leaf, Sequence(sequence.0 + 1), b"text", &signature));
+    assert!(!verify_content(&world.peers["bob"].own.key(), &epoch, leaf, sequence, b"text", &signature));
+}
+
+/// Raw commits are served again to devices of D, so that a commit that a server lost is not lost (SPEC §6.9).
+#[test]
+fn commits_are_served_again() {
+    let mut world = group_of(&[("alice", 1), ("bob", 1)]);
+    world.commit("alice", true);
+    let epoch = world.canonical("alice").unwrap();
+    world.take_in("bob");
+    let now = world.now;
+    let peer = world.peers.get_mut("bob").unwrap();
+    let from = Device::new("alice", "D");
+    let input = Input::CommitRequest { epochs: vec![epoch], from };
+    let outcome = peer.group.handle(input, now, &mut peer.rng).unwrap().persist(&mut peer.store).unwrap();
+    assert!(matches!(&outcome.publish[..], [Publish::CommitReply { commits, .. }] if commits.len() == 1));
+}
