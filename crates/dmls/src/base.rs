@@ -29,7 +29,7 @@ pub(crate) struct Rank {
 /// not steer. When there is none (the creator of the only head left the room), they are all there is to build on.
 pub(crate) fn eligible<'a>(dag: &'a Dag, desired: &Desired) -> Vec<&'a Epoch> {
     let heads: Vec<_> = dag.heads(desired).into_iter().filter(|head| head.usable()).collect();
-    let by_desired: Vec<_> = heads.iter().copied().filter(|head| desired.devices.contains_key(&head.creator)).collect();
+    let by_desired: Vec<_> = heads.iter().copied().filter(|head| head.by_desired(desired)).collect();
     let mut chosen = if by_desired.is_empty() { heads } else { by_desired };
     let fork_point = dag.fork_point(&chosen);
     chosen.sort_by_cached_key(|head| rank(dag, head, fork_point.as_ref(), desired));
@@ -53,8 +53,8 @@ fn rank(dag: &Dag, head: &Epoch, fork_point: Option<&EpochId>, desired: &Desired
 fn committers(dag: &Dag, head: &Epoch, fork_point: Option<&EpochId>, desired: &Desired) -> usize {
     let before = fork_point.map(|id| dag.ancestry(id)).unwrap_or_default();
     let since = dag.ancestry(&head.id).into_iter().filter(|id| !before.contains(id));
-    let creators: BTreeSet<&Device> = since.filter_map(|id| dag.get(&id)).map(|epoch| &epoch.creator).collect();
-    creators.into_iter().filter(|creator| desired.devices.contains_key(creator)).count()
+    let epochs = since.filter_map(|id| dag.get(&id)).filter(|epoch| epoch.by_desired(desired));
+    epochs.map(|epoch| &epoch.creator).collect::<BTreeSet<&Device>>().len()
 }
 
 /// Fixed before the commits are made, so that no commit can be ground to win.

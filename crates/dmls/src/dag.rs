@@ -71,6 +71,11 @@ impl Epoch {
         self.leaves.iter().filter(|leaf| !is_desired(desired, leaf))
     }
 
+    /// Whether its creator is in D, under the very key with which it stands in this epoch.
+    pub(crate) fn by_desired(&self, desired: &Desired) -> bool {
+        desired.devices.get(&self.creator).is_some_and(|facts| self.has(&self.creator, &facts.key))
+    }
+
     /// {base} ∪ resolves.
     pub(crate) fn parents(&self) -> BTreeSet<EpochId> {
         self.base.iter().chain(&self.resolves).map(|parent| parent.id).collect()

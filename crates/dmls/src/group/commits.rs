@@ -193,7 +193,8 @@ impl Group {
                 return Ok(Look::Refused(reason, blame));
             }
         };
-        if let Err(reason) = changes_match(&data.changes, &processed, frame.sender) {
+        let place = self.has_place(base, &processed.committer.device);
+        if let Err(reason) = place.and_then(|()| changes_match(&data.changes, &processed, frame.sender)) {
             return Ok(Look::Refused(reason, blame));
         }
         let proof = frame.child_of(&base.proof);
@@ -230,14 +231,25 @@ impl Group {
         if sender == CommitSender::New && !data.resolves.is_empty() {
             return Err(Reason::BadResolves);
         }
-        let creator = blame(base, sender);
-        let siblings = self.dag.children(&base.id).filter(|child| Some(&child.creator) == creator.as_ref()).count();
+        match blame(base, sender) {
+            Some(creator) => self.has_place(base, &creator),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether `creator` may make one more commit on `base`: two at most, and so many heads (SPEC §5.6).
+    ///
+    /// Heads by devices outside D have a share of their own, so that no outsider can use up the group's.
+    fn has_place(&self, base: &Epoch, creator: &Device) -> Result<(), Reason> {
+        let siblings = self.dag.children(&base.id).filter(|child| child.creator == *creator).count();
         if siblings >= self.settings.max_children {
             return Err(Reason::TooManyChildren);
         }
         let heads = self.dag.heads(&self.desired);
+        let desired = self.desired.devices.contains_key(creator);
+        let share = heads.iter().filter(|head| head.by_desired(&self.desired) == desired).count();
         let grows = !heads.iter().any(|head| head.id == base.id);
-        if grows && heads.len() >= self.settings.max_heads { Err(Reason::TooManyHeads) } else { Ok(()) }
+        if grows && share >= self.settings.max_heads { Err(Reason::TooManyHeads) } else { Ok(()) }
     }
 
     /// M: from the heads themselves, from this device's grant, or from a member's answer (SPEC §3.5, §3.7, §3.9).

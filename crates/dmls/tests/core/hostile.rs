@@ -363,3 +363,28 @@ fn an_invited_device_need_not_wait() {
     // A GroupInfo of another epoch than it is said to be is not believed.
     assert!(!world.texts("carol").is_empty());
 }
+
+/// A device outside D comes in by external commit: it reads nothing of what is sent, and is removed (SPEC §3.11).
+#[test]
+fn an_uninvited_device_reads_nothing() {
+    let mut world = World::new();
+    for name in ["alice", "bob", "eve"] {
+        world.device(name, 1);
+    }
+    world.join_room("alice");
+    world.create("alice");
+    world.join_room("bob");
+    world.sync("alice");
+    world.sync("bob");
+    world.join_externally("eve");
+    for name in ["alice", "bob"] {
+        world.take_in(name);
+        assert!(matches!(world.peers[name].group.readiness(), dmls::effect::Readiness::CommitFirst(_)), "{name}");
+    }
+    world.send("bob", "to Alice alone");
+    world.sync("alice");
+    world.take_in("eve");
+    assert!(world.texts("alice").contains("to Alice alone"));
+    assert!(world.texts("eve").is_empty());
+    assert_eq!(world.peers["bob"].group.readers(&world.canonical("bob").unwrap()).unwrap().len(), 2);
+}
