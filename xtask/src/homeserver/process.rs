@@ -83,6 +83,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("xtask-process-{}", std::process::id()));
         std::fs::create_dir_all(&dir)?;
         let pid_file = dir.join("pid");
+        std::fs::write(&pid_file, "")?; // tail ends at once if there is nothing to follow
         let mut child = Command::new("tail").arg("-f").arg(&pid_file).stdout(std::process::Stdio::null()).spawn()?;
         write_pid(&pid_file, child.id())?;
         // Between fork and exec the child still has this process's command line.
