@@ -20,7 +20,7 @@ mod wire;
 pub use id::{MessageId, RequestId, RoomId};
 pub use machine::{CredentialRequest, Machine, Parameters, Source};
 
-/// Namespace of all event types, algorithms and key algorithms of this protocol version (PROTOCOL §6).
+/// Namespace of all event types, algorithms and key algorithms of this protocol version (SPEC §6.5).
 pub const NAMESPACE: &str = "org.dmls.v1";
 /// The one ciphersuite, as it appears in Matrix names.
 pub const SUITE: &str = "dhkemx25519-aes128gcm-sha256-ed25519";

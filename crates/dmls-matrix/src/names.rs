@@ -1,4 +1,4 @@
-//! Names of the protocol on Matrix, and the text forms of bytes (PROTOCOL §6).
+//! Names of the protocol on Matrix, and the text forms of bytes (SPEC §6.5).
 
 use base64::Engine as _;
 use base64::alphabet;

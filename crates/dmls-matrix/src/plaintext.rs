@@ -24,7 +24,7 @@ pub(crate) enum Rejection {
     Sender,
     /// The sender's signature does not cover this content at this place.
     Signature,
-    /// Not the JSON of PROTOCOL §6.
+    /// Not the JSON of SPEC §6.6.
     Malformed,
 }
 

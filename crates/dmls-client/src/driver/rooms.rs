@@ -9,7 +9,7 @@ use super::{Client, ClientError, SystemEntropy, now};
 use crate::error::ApiError;
 use crate::http::Patience;
 
-/// Rooms are created in this version (PROTOCOL §6).
+/// Rooms are created in this version (SPEC §6.5).
 const ROOM_VERSION: &str = "12";
 /// Joining waits for other homeservers.
 const JOIN_TIME: std::time::Duration = std::time::Duration::from_secs(120);

@@ -1,4 +1,4 @@
-//! This device's MLS key and credential (PROTOCOL §5).
+//! This device's MLS key and credential (SPEC §6.8).
 
 use std::sync::Arc;
 

@@ -51,7 +51,7 @@ impl<J: Journal> Machine<J> {
         self.flush(id)
     }
 
-    /// Joins by external commit once nobody sent a Welcome for long enough (PROTOCOL §5).
+    /// Joins by external commit once nobody sent a Welcome for long enough (SPEC §5.5).
     fn tend_entry(
         &mut self,
         id: &RoomId,

@@ -1,4 +1,4 @@
-//! Who is in the room: from state and timeline alike (PROTOCOL §5).
+//! Who is in the room: from state and timeline alike (SPEC §6.8).
 
 use dmls::id::{Device, Locator, SignatureKey};
 use dmls::input::{Desired, DesiredDevice};

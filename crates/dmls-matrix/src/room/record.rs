@@ -193,7 +193,7 @@ impl Search {
     }
 }
 
-/// PROTOCOL §6, unknown EpochId: the ways to a commit, in order.
+/// The ways to a commit, in order (SPEC §6.9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Stage {
     /// `/event/{commit_event}`.

@@ -1,4 +1,4 @@
-//! Event contents of PROTOCOL §6, parsed at the edge: what comes out has the right types and sizes, no more.
+//! Event contents of SPEC §6.5 and §6.7, parsed at the edge: what comes out has the right types and sizes, no more.
 
 pub(crate) mod request;
 pub(crate) mod room;
