@@ -3,6 +3,7 @@
 mod base;
 mod codec;
 mod dag;
+pub mod defence;
 pub mod device;
 pub mod effect;
 pub mod entropy;

@@ -13,12 +13,17 @@ struct Layer {
     tests_use: &'static [&'static str],
 }
 
-const LAYERS: [Layer; 6] = [
+const LAYERS: [Layer; 7] = [
     Layer { name: "dmls", uses: &[], tests_use: &["dmls-store"] },
     Layer { name: "dmls-store", uses: &["dmls"], tests_use: &[] },
     Layer { name: "dmls-matrix", uses: &["dmls", "dmls-store"], tests_use: &[] },
+    Layer { name: "dmls-sim", uses: &["dmls", "dmls-store", "dmls-matrix"], tests_use: &[] },
     Layer { name: "dmls-client", uses: &["dmls", "dmls-store", "dmls-matrix"], tests_use: &["xtask"] },
-    Layer { name: "dmls-cli", uses: &["dmls", "dmls-store", "dmls-matrix", "dmls-client"], tests_use: &["xtask"] },
+    Layer {
+        name: "dmls-cli",
+        uses: &["dmls", "dmls-store", "dmls-matrix", "dmls-sim", "dmls-client"],
+        tests_use: &["xtask"],
+    },
     Layer { name: "xtask", uses: &[], tests_use: &[] },
 ];
 

@@ -1,0 +1,1 @@
+//! A deterministic world for dmls: devices, federating servers, net splits, adversaries and an oracle.

@@ -1,0 +1,84 @@
+//! What an attack is, and the two halves of its test.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+/// What an attack came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The attacker got what they wanted.
+    Succeeded,
+    /// The library kept them out.
+    Failed,
+}
+
+impl End {
+    /// The attack succeeded if `so`.
+    pub fn succeeded_if(so: bool) -> Self {
+        if so { Self::Succeeded } else { Self::Failed }
+    }
+}
+
+/// One attack of the threat list.
+#[derive(Clone, Copy)]
+pub struct Attack {
+    /// Its id, which is also the name of the defence's switch.
+    pub id: &'static str,
+    /// The attack, in a few words.
+    pub attack: &'static str,
+    /// What keeps it out.
+    pub defence: &'static str,
+    /// Tries it from the beginning, deterministically.
+    pub run: fn() -> End,
+}
+
+/// An attack that does not apply yet.
+#[derive(Clone, Copy)]
+pub struct Later {
+    /// Its id.
+    pub id: &'static str,
+    /// Why there is nothing to attack yet.
+    pub reason: &'static str,
+}
+
+/// Runs the attacks that one of `filters` (ids or their first letters) names, or all; prints one line each.
+pub fn report(attacks: &[Attack], later: &[Later], filters: &[String]) -> ExitCode {
+    let chosen = |id: &str| {
+        let named = |filter: &String| id == filter || (id.starts_with(filter.as_str()) && filter.len() == 1);
+        filters.is_empty() || filters.iter().any(named)
+    };
+    let (mut passed, mut failed) = (0, 0);
+    for attack in attacks.iter().filter(|attack| chosen(attack.id)) {
+        let (word, good) = try_both(attack);
+        println!("{:<4} {word:<8} {} | {}", attack.id, attack.attack, attack.defence);
+        if good { passed += 1 } else { failed += 1 }
+    }
+    for later in later.iter().filter(|later| chosen(later.id)) {
+        println!("{:<4} {:<8} {}", later.id, "LATER", later.reason);
+    }
+    println!("test result: {}. {passed} passed; {failed} failed", if failed == 0 { "ok" } else { "FAILED" });
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn try_both(attack: &Attack) -> (&'static str, bool) {
+    match catch_unwind(AssertUnwindSafe(attack.run)) {
+        Ok(End::Failed) => without_defence(attack),
+        Ok(End::Succeeded) => ("BROKEN", false),
+        Err(_) => ("PANIC", false),
+    }
+}
+
+/// An assertion that fails counts as success of the attack: what must hold does not.
+#[cfg(dmls_mutants)]
+fn without_defence(attack: &Attack) -> (&'static str, bool) {
+    let _off = dmls::defence::switch_off(attack.id);
+    match catch_unwind(AssertUnwindSafe(attack.run)) {
+        Ok(End::Failed) => ("ALIVE", false),
+        Ok(End::Succeeded) | Err(_) => ("KILLED", true),
+    }
+}
+
+#[cfg(not(dmls_mutants))]
+fn without_defence(_: &Attack) -> (&'static str, bool) {
+    ("HELD", true)
+}
