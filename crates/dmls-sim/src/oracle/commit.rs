@@ -1,0 +1,147 @@
+//! What a commit says to everybody: who made it on which epoch, who comes and who goes (RFC 9420 §12.4, SPEC §2.3).
+
+use super::bytes::Bytes;
+
+/// (user, device).
+pub(super) type Name = (String, String);
+
+/// A leaf that a commit puts into the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NewLeaf {
+    pub(super) device: Name,
+    /// HPKE public key: which private key opens what is sealed to the leaf.
+    pub(super) key: Vec<u8>,
+}
+
+/// A PublicMessage with a commit, as far as anybody can read it.
+#[derive(Debug, Clone)]
+pub(super) struct Commit {
+    /// The committer's leaf; `None` for an external commit.
+    pub(super) sender: Option<usize>,
+    pub(super) base: [u8; 32],
+    pub(super) resolves: Vec<[u8; 32]>,
+    /// Leaves of the base that M was sealed to.
+    pub(super) granted: Vec<usize>,
+    pub(super) removes: Vec<usize>,
+    pub(super) adds: Vec<NewLeaf>,
+    /// The committer's own new leaf.
+    pub(super) path: NewLeaf,
+}
+
+/// Reads an MLSMessage; `None` for anything but a public commit of this protocol.
+pub(super) fn read(message: &[u8]) -> Option<Commit> {
+    let mut bytes = Bytes(message);
+    if bytes.number(2)? != 1 || bytes.number(2)? != 1 {
+        return None;
+    }
+    bytes.vector()?; // group
+    bytes.number(8)?; // epoch number
+    let sender = match bytes.number(1)? {
+        1 => Some(usize::try_from(bytes.number(4)?).ok()?),
+        4 => None,
+        _ => return None,
+    };
+    let signed = bytes.vector()?;
+    if bytes.number(1)? != 3 {
+        return None;
+    }
+    let mut proposals = Bytes(bytes.vector()?);
+    let (mut removes, mut adds) = (Vec::new(), Vec::new());
+    while !proposals.is_empty() {
+        read_proposal(&mut proposals, &mut removes, &mut adds)?;
+    }
+    if bytes.number(1)? != 1 {
+        return None;
+    }
+    let path = read_leaf(&mut bytes)?;
+    let (base, resolves, granted) = read_signed(signed)?;
+    Some(Commit { sender, base, resolves, granted, removes, adds, path })
+}
+
+fn read_proposal(bytes: &mut Bytes<'_>, removes: &mut Vec<usize>, adds: &mut Vec<NewLeaf>) -> Option<()> {
+    if bytes.number(1)? != 1 {
+        return None;
+    }
+    match bytes.number(2)? {
+        1 => {
+            bytes.number(4)?; // version, ciphersuite
+            bytes.vector()?; // init key
+            adds.push(read_leaf(bytes)?);
+            bytes.skip_vectors(2)
+        }
+        3 => {
+            removes.push(usize::try_from(bytes.number(4)?).ok()?);
+            Some(())
+        }
+        4 => (bytes.number(1)? == 1).then_some(()).and_then(|()| bytes.skip_vectors(2)),
+        6 => bytes.skip_vectors(1),
+        _ => None,
+    }
+}
+
+/// RFC 9420 §7.2.
+fn read_leaf(bytes: &mut Bytes<'_>) -> Option<NewLeaf> {
+    let key = bytes.vector()?.to_vec();
+    bytes.vector()?; // signature key
+    if bytes.number(2)? != 1 {
+        return None;
+    }
+    let mut identity = Bytes(bytes.vector()?);
+    identity.number(1)?;
+    let device = (identity.text()?, identity.text()?);
+    bytes.skip_vectors(5)?; // capabilities
+    match bytes.number(1)? {
+        1 => drop(bytes.take(16)?),
+        2 => {}
+        3 => drop(bytes.vector()?),
+        _ => return None,
+    }
+    bytes.skip_vectors(2)?; // extensions, signature
+    Some(NewLeaf { device, key })
+}
+
+type Signed = ([u8; 32], Vec<[u8; 32]>, Vec<usize>);
+
+/// A commit's `authenticated_data`: base, resolved heads, leaves with a grant.
+fn read_signed(signed: &[u8]) -> Option<Signed> {
+    let mut bytes = Bytes(signed);
+    if bytes.number(1)? != 1 {
+        return None;
+    }
+    let base = read_reference(&mut bytes)?;
+    let mut heads = Bytes(bytes.vector()?);
+    let mut resolves = Vec::new();
+    while !heads.is_empty() {
+        resolves.push(read_reference(&mut heads)?);
+    }
+    bytes.take(64)?; // membership, policy
+    bytes.vector()?; // changes
+    let mut grants = Bytes(bytes.vector()?);
+    let mut granted = Vec::new();
+    while !grants.is_empty() {
+        granted.push(usize::try_from(grants.number(4)?).ok()?);
+        grants.skip_vectors(2)?;
+    }
+    Some((base, resolves, granted))
+}
+
+fn read_reference(bytes: &mut Bytes<'_>) -> Option<[u8; 32]> {
+    let id = bytes.id()?;
+    bytes.number(4)?;
+    bytes.skip_vectors(3)?;
+    Some(id)
+}
+
+/// The epoch and the count that a message's sender signed (SPEC §2.9).
+pub(super) fn read_message(message: &[u8]) -> Option<([u8; 32], u64)> {
+    let mut bytes = Bytes(message);
+    if bytes.number(2)? != 1 || bytes.number(2)? != 2 {
+        return None;
+    }
+    bytes.vector()?;
+    bytes.number(8)?;
+    bytes.number(1)?;
+    let mut signed = Bytes(bytes.vector()?);
+    signed.number(1)?;
+    Some((signed.id()?, signed.number(4)?))
+}

@@ -1,0 +1,104 @@
+//! Every message that a device took to be sent is read exactly once by every device of its epoch and room, and by no
+//! other.
+
+use std::collections::BTreeMap;
+
+use dmls_matrix::view::{MessageRow, UtdCode};
+use dmls_matrix::{MessageId, RoomId};
+
+use super::book::{Book, Message, Room, name_of};
+use super::together::members;
+use super::{Fault, Finding};
+use crate::trace::{End, Fact, Showing, Trace};
+
+pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (id, room) in &book.rooms {
+        findings.extend(never_sent(trace, book, id, room));
+        for (name, end) in &trace.ends {
+            let Some(view) = end.views.get(id) else { continue };
+            let mut note = |fault, text: String| {
+                findings.push(Finding { fault, room: id.clone(), name: name.clone(), text });
+            };
+            let rows = by_event(&view.messages);
+            for text in twice(&view.messages) {
+                note(Fault::Twice, text);
+            }
+            for message in &room.messages {
+                let reads = rows.get(message.event_id.as_str()).is_some_and(|row| row.utd.is_none());
+                let Some(epoch) = room.epochs.0.get(&message.epoch) else { continue };
+                if reads && !epoch.has(&name_of(&end.device)) {
+                    note(Fault::Outsider, format!("reads {} of {}", message.event_id, message.name));
+                }
+            }
+        }
+        for (name, end) in members(trace, book, room) {
+            let rows = end.views.get(id).map(|view| by_event(&view.messages)).unwrap_or_default();
+            for message in &room.messages {
+                if let Some((fault, text)) = missed(book, room, end, message, &rows) {
+                    findings.push(Finding { fault, room: id.clone(), name: name.clone(), text });
+                }
+            }
+        }
+    }
+    findings
+}
+
+type Rows<'a> = BTreeMap<&'a str, &'a MessageRow>;
+
+fn by_event(rows: &[MessageRow]) -> Rows<'_> {
+    rows.iter().filter_map(|row| Some((row.event_id.as_deref()?, row))).collect()
+}
+
+/// Whether `end` should read the message and does not, or has no verdict on it.
+fn missed(book: &Book, room: &Room, end: &End, message: &Message, rows: &Rows<'_>) -> Option<(Fault, String)> {
+    let shown = book.showing.get(&(end.server.clone(), message.event_id.clone()));
+    if !matches!(shown, Some(Showing::Live | Showing::Backfilled)) {
+        return None;
+    }
+    let epoch = room.epochs.0.get(&message.epoch)?;
+    let row = rows.get(message.event_id.as_str());
+    let code = row.and_then(|row| row.utd.as_ref()).map(|utd| utd.code);
+    if matches!(code, Some(UtdCode::WaitingCommit | UtdCode::WaitingWelcome)) {
+        return Some((Fault::Unjudged, format!("{} of {} is {code:?}", message.event_id, message.name)));
+    }
+    if epoch.has(&name_of(&end.device)) && (row.is_none() || code.is_some()) {
+        let what = code.map_or("is not there".to_owned(), |code| format!("is {}", code.code()));
+        return Some((Fault::Lost, format!("{} of {} {what}", message.event_id, message.name)));
+    }
+    None
+}
+
+/// Messages that an honest, running member took to be sent and that are in no room.
+fn never_sent(trace: &Trace, book: &Book, id: &RoomId, room: &Room) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (_, fact) in trace.facts() {
+        let Fact::Accepted { name, room: at, message_id, body } = fact else { continue };
+        let Some((_, end)) = members(trace, book, room).find(|(member, _)| *member == name && at == id) else {
+            continue;
+        };
+        let rows = end.views.get(id).map(|view| view.messages.as_slice()).unwrap_or_default();
+        let row = rows.iter().find(|row| row.message_id.as_ref() == Some(message_id));
+        if row.and_then(|row| row.event_id.as_ref()).is_none() {
+            findings.push(Finding {
+                fault: Fault::NeverSent,
+                room: id.clone(),
+                name: name.clone(),
+                text: format!("{body:?} ({})", row.map_or("no row", |_| "not sent")),
+            });
+        }
+    }
+    findings
+}
+
+/// Messages that stand in more than one row.
+fn twice(rows: &[MessageRow]) -> Vec<String> {
+    let mut counts: BTreeMap<(&str, &MessageId), usize> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.utd.is_none()) {
+        if let Some(message_id) = &row.message_id {
+            *counts.entry((row.sender.as_str(), message_id)).or_default() += 1;
+        }
+    }
+    let often = counts.into_iter().filter(|(_, count)| *count > 1);
+    often.map(|((sender, message), count)| format!("{message:?} of {sender}: {count} times")).collect()
+}

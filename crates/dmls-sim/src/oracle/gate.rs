@@ -1,0 +1,44 @@
+//! No message leaves for an epoch with a device in it that, as far as its sender has seen, may not read.
+
+use std::collections::BTreeMap;
+
+use dmls_matrix::RoomId;
+
+use super::book::{Book, DeviceName, name_of};
+use super::{Fault, Finding};
+use crate::trace::{Fact, Name, Trace};
+
+pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (id, room) in &book.rooms {
+        let mut shown = Shown::default();
+        let mut messages = room.messages.iter().peekable();
+        for (at, entry) in trace.entries.iter().enumerate() {
+            shown.note(id, &entry.fact);
+            let Some(message) = messages.next_if(|message| message.at == at) else { continue };
+            let (Some(epoch), Some(desired)) = (room.epochs.0.get(&message.epoch), shown.0.get(&message.name)) else {
+                continue;
+            };
+            let outside: Vec<_> = epoch.members().into_iter().filter(|device| !desired.contains(device)).collect();
+            if !outside.is_empty() {
+                let text = format!("{} went to an epoch with {outside:?}", message.event_id);
+                findings.push(Finding { fault: Fault::Gate, room: id.clone(), name: message.name.clone(), text });
+            }
+        }
+    }
+    findings
+}
+
+/// Who may read, as each copy of a device was last shown.
+#[derive(Default)]
+struct Shown(BTreeMap<Name, Vec<DeviceName>>);
+
+impl Shown {
+    fn note(&mut self, id: &RoomId, fact: &Fact) {
+        if let Fact::Desired { name, room, devices, .. } = fact
+            && room == id
+        {
+            self.0.insert(name.clone(), devices.keys().map(name_of).collect());
+        }
+    }
+}
