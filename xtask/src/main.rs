@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use xtask::attacks::attacks;
 use xtask::demo::{Afterwards, Outcome, demo};
 use xtask::gate::{self, Counts, Scope};
 use xtask::homeserver::detached::{Detached, Up, run_switch};
@@ -29,6 +30,12 @@ enum Task {
         /// Leave out the tests that start homeservers.
         #[arg(long)]
         quick: bool,
+    },
+    /// Run the attack suite: each attack fails, and succeeds once its defence is switched off.
+    Attacks {
+        /// Only these: ids (F2), or the first letters of ids (F).
+        #[arg(value_name = "ID")]
+        ids: Vec<String>,
     },
     /// Check that each paragraph of docs/SPEC.md is cited by code and by a test.
     Spec,
@@ -102,7 +109,11 @@ enum Action {
 
 fn main() -> ExitCode {
     match Arguments::parse().task {
-        Task::Test { quick } => test(if quick { Scope::Quick } else { Scope::All }),
+        Task::Test { quick } => {
+            let scope = if quick { Scope::Quick } else { Scope::All };
+            counted(|counts| gate::test(scope, counts))
+        }
+        Task::Attacks { ids } => counted(|counts| attacks(&ids, counts).and_then(told)),
         Task::Spec => end(gate::spec().and_then(told)),
         Task::Arrows => end(gate::arrows().and_then(told)),
         Task::Licences => end(gate::licences().and_then(told)),
@@ -129,9 +140,9 @@ fn told(line: String) -> Result<(), gate::Error> {
 }
 
 /// The last line says how many tests passed and failed, whatever else happened.
-fn test(scope: Scope) -> ExitCode {
+fn counted(tests: impl FnOnce(&mut Counts) -> Result<(), gate::Error>) -> ExitCode {
     let mut counts = Counts::default();
-    let code = end(gate::test(scope, &mut counts));
+    let code = end(tests(&mut counts));
     let _unseen = writeln!(std::io::stdout(), "{counts}");
     code
 }

@@ -17,8 +17,10 @@ mod steps;
 mod table;
 
 pub use arrows::arrows;
+pub(crate) use cargo::{cargo, root, run_tests};
 pub use counts::Counts;
 pub use error::Error;
 pub use licences::licences;
 pub use spec::spec;
 pub use steps::{Scope, test};
+pub use table::Table;

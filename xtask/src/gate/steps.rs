@@ -9,6 +9,7 @@ use super::counts::Counts;
 use super::error::Error;
 use super::metadata::{Dependency, Kind, Metadata, Package};
 use super::{arrows, licences, spec};
+use crate::attacks::attacks;
 
 /// How much is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +27,7 @@ struct Step {
 }
 
 /// Text and metadata first. Clippy and docs share what `cargo check` makes, build and tests share the rest.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step { name: "tools", run: tools },
     Step { name: "format", run: format },
     Step { name: "spec", run: |_, _| spec() },
@@ -37,6 +38,7 @@ const STEPS: [Step; 10] = [
     Step { name: "build", run: build },
     Step { name: "examples", run: examples },
     Step { name: "tests", run: tests },
+    Step { name: "attacks", run: |_, counts| attacks(&[], counts) },
 ];
 
 /// Runs all steps and stops at the first that fails; `counts` says how many tests ran.
@@ -131,7 +133,7 @@ fn tests(scope: Scope, counts: &mut Counts) -> Result<String, Error> {
             }
         }
     }
-    run_tests(command, counts).map(|()| counts.to_string())
+    run_tests(command, counts, |_| ()).map(|()| counts.to_string())
 }
 
 /// Examples are built with the tests; here they are run as they are.

@@ -10,15 +10,15 @@ pub struct Table {
 }
 
 impl Table {
-    pub(super) fn new(header: &[&str]) -> Self {
+    pub(crate) fn new(header: &[&str]) -> Self {
         Self { rows: vec![header.iter().map(ToString::to_string).collect()], header: 1 }
     }
 
-    pub(super) fn push(&mut self, row: &[&str]) {
+    pub(crate) fn push(&mut self, row: &[&str]) {
         self.rows.push(row.iter().map(ToString::to_string).collect());
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows.len() == self.header
     }
 }

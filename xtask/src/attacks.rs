@@ -1,0 +1,141 @@
+//! `cargo xtask attacks`: the attack suite, both halves of it.
+//!
+//! The suite is a test of `dmls-sim`. Here it is built so that single defences can be switched off
+//! (crates/dmls/src/defence.rs), and what it lists is held against the list of threats.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use crate::gate::{Counts, Error, Table, cargo, root, run_tests};
+
+/// Families of the threat list with how many ids each has: F1 to F22, and so on.
+const THREATS: [(&str, usize); 10] =
+    [("F", 22), ("I", 12), ("X", 10), ("K", 6), ("H", 9), ("S", 11), ("D", 10), ("P", 10), ("Z", 5), ("C", 22)];
+
+/// Runs the attacks that one of `filters` (ids, or first letters of ids) names, or all, and says how many there were.
+///
+/// # Errors
+/// [`Error::Failed`] if an attack is alive; [`Error::Findings`] if the whole suite leaves out a threat.
+pub fn attacks(filters: &[String], counts: &mut Counts) -> Result<String, Error> {
+    let mut listed = Listed::default();
+    let mut command = mutants(&["test", "--locked", "--workspace", "--test", "attacks", "--"]);
+    command.args(filters);
+    run_tests(command, counts, |line| listed.note(line))?;
+    if filters.is_empty() {
+        listed.check()?;
+    }
+    Ok(listed.summary())
+}
+
+/// `cargo ...` that compiles the crates of this workspace with switches for the defences. It selects the whole
+/// workspace, so that all dependencies are those of the ordinary build.
+pub(crate) fn mutants(arguments: &[&str]) -> Command {
+    let mut command = cargo(arguments);
+    command.env("RUSTC_WORKSPACE_WRAPPER", root().join("xtask").join("mutants-rustc"));
+    command
+}
+
+/// What the suite said of each id.
+#[derive(Default)]
+struct Listed {
+    killed: BTreeSet<String>,
+    not_killed: BTreeSet<String>,
+    later: BTreeSet<String>,
+}
+
+impl Listed {
+    /// Takes in a line of the suite: `F2   KILLED   attack | defence`, `K4   LATER    reason`.
+    fn note(&mut self, line: &str) {
+        let mut words = line.split_whitespace();
+        let (Some(id), Some(word)) = (words.next(), words.next()) else { return };
+        match word {
+            "KILLED" => self.killed.insert(id.to_owned()),
+            "ALIVE" | "BROKEN" | "PANIC" => self.not_killed.insert(id.to_owned()),
+            "LATER" => self.later.insert(id.to_owned()),
+            _ => false,
+        };
+    }
+
+    fn summary(&self) -> String {
+        format!("{} attacks KILLED, {} not, {} LATER", self.killed.len(), self.not_killed.len(), self.later.len())
+    }
+
+    /// Every threat is tried or put off with a reason, and nothing else is.
+    fn check(&self) -> Result<(), Error> {
+        let mut findings = Table::new(&["id", "why not"]);
+        let tried: BTreeSet<_> = self.killed.union(&self.not_killed).map(String::as_str).collect();
+        let threats: BTreeSet<_> = threats().collect();
+        for id in &threats {
+            match (tried.contains(id.as_str()), self.later.contains(id)) {
+                (false, false) => findings.push(&[id, "neither an attack of the suite nor put off with a reason"]),
+                (true, true) => findings.push(&[id, "both an attack of the suite and put off"]),
+                _ => {}
+            }
+        }
+        for id in tried.into_iter().chain(self.later.iter().map(String::as_str)).filter(|id| !threats.contains(*id)) {
+            findings.push(&[id, "not in the list of threats"]);
+        }
+        if findings.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Findings { what: "the attack suite and the list of threats differ".to_owned(), table: findings })
+    }
+}
+
+/// All ids of the threat list.
+fn threats() -> impl Iterator<Item = String> {
+    THREATS.into_iter().flat_map(|(family, count)| (1..=count).map(move |number| format!("{family}{number}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Listed, threats};
+
+    fn listed(lines: &[&str]) -> Listed {
+        let mut listed = Listed::default();
+        lines.iter().for_each(|line| listed.note(line));
+        listed
+    }
+
+    fn whole_list_but(missing: &str) -> Vec<String> {
+        let lines = threats().filter(|id| id != missing).map(|id| format!("{id:<4} LATER    nothing to attack"));
+        lines.collect()
+    }
+
+    #[test]
+    fn the_list_has_all_threats() {
+        assert_eq!(threats().count(), 117);
+        assert!(threats().any(|id| id == "C22") && threats().all(|id| id != "Z6"));
+    }
+
+    #[test]
+    fn lines_of_the_suite_are_understood_and_others_are_not() {
+        let listed = listed(&[
+            "F2   KILLED   grinds the tie | the tie is fixed before the commit",
+            "F5   ALIVE    commits from an old epoch | heads by outsiders come last",
+            "K4   LATER    no SAS here",
+            "test result: FAILED. 1 passed; 1 failed",
+            "running 2 attacks",
+        ]);
+        assert_eq!(listed.summary(), "1 attacks KILLED, 1 not, 1 LATER");
+    }
+
+    #[test]
+    fn a_threat_that_is_left_out_is_named() {
+        let mut lines = whole_list_but("Z3");
+        let check = |lines: &[String]| listed(&lines.iter().map(String::as_str).collect::<Vec<_>>()).check();
+        let error = check(&lines).expect_err("Z3 is nowhere").to_string();
+        assert!(error.contains("Z3") && !error.contains("Z2"), "{error}");
+        lines.push("Z3 KILLED a | b".to_owned());
+        assert!(check(&lines).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_threat_or_both_tried_and_put_off_is_named() {
+        let mut lines = whole_list_but("");
+        lines.extend(["F1 KILLED a | b".to_owned(), "Q1 KILLED a | b".to_owned()]);
+        let error = listed(&lines.iter().map(String::as_str).collect::<Vec<_>>()).check();
+        let error = error.expect_err("two findings").to_string();
+        assert!(error.contains("both an attack") && error.contains("Q1"), "{error}");
+    }
+}
