@@ -2,3 +2,5 @@
 
 pub mod oracle;
 pub mod trace;
+
+pub mod trace;

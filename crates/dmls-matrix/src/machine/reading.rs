@@ -78,6 +78,12 @@ impl<J: Journal> Machine<J> {
         Ok(devices.into_iter().map(row).collect())
     }
 
+    /// The devices with a leaf in an epoch; `None` when they are not known.
+    pub fn readers(&mut self, room: &RoomId, epoch: &EpochId) -> Result<Option<Vec<Device>>, Error<J::Error>> {
+        let room = self.known_room(room)?.ok_or_else(|| Error::UnknownRoom(room.clone()))?;
+        Ok(room.group.readers(epoch))
+    }
+
     /// All known epochs of a room, parents before children.
     pub fn log(&mut self, room: &RoomId) -> Result<Vec<EpochInfo>, Error<J::Error>> {
         let room = self.known_room(room)?.ok_or_else(|| Error::UnknownRoom(room.clone()))?;
