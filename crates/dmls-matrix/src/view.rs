@@ -70,7 +70,7 @@ pub struct Utd {
     pub reason: Option<String>,
 }
 
-/// The stable codes for messages that cannot be read.
+/// The stable codes for messages that cannot be read (SPEC §6.11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum UtdCode {
@@ -94,6 +94,8 @@ pub enum UtdCode {
     UnknownVersion,
     /// Matrix sender, MLS sender and room do not agree.
     RejectedSender,
+    /// A copy of a message of the same sender that is listed already.
+    Replay,
 }
 
 impl UtdCode {
@@ -110,6 +112,7 @@ impl UtdCode {
             Self::Malformed => "malformed",
             Self::UnknownVersion => "unknown_version",
             Self::RejectedSender => "rejected_sender",
+            Self::Replay => "replay",
         }
     }
 }

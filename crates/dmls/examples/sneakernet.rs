@@ -217,11 +217,13 @@ impl Member {
 
     fn take(&mut self, name: &str) -> Result<(), Failure> {
         let (bytes, locator) = (self.folder.read(name)?, Locator(name.to_owned()));
-        // For the caps only; what counts is signed.
-        let from = "folder".to_owned();
         self.handle(match name.ends_with(".commit") {
-            true => Input::Commit { bytes, locator: Some(locator), from },
-            false => Input::Message { bytes, locator, from, commit: None },
+            // For the caps only; what counts is signed.
+            true => Input::Commit { bytes, locator: Some(locator), from: "folder".to_owned() },
+            false => {
+                let from = name.split('-').nth(1).ok_or("not named after its sender")?.to_owned();
+                Input::Message { bytes, locator, from, commit: None }
+            }
         })
     }
 

@@ -36,7 +36,7 @@ pub enum Reason {
     TooManyPending,
     /// The room holds as many heads as it may.
     TooManyHeads,
-    /// The same sender's sequence number was seen before: a replay.
+    /// The same sender's sequence number was seen before, under another key.
     Replay,
     /// The Matrix sender is not the MLS sender.
     RejectedSender,

@@ -19,6 +19,7 @@ const SENDER_MEMBER: u8 = 1;
 const SENDER_NEW_MEMBER_COMMIT: u8 = 4;
 const LEAF_SOURCE_COMMIT: u8 = 3;
 
+const BY_REFERENCE: u8 = 2;
 /// A forward-only reader over attacker-controlled bytes.
 struct Reader<'a> {
     rest: &'a [u8],
@@ -145,7 +146,10 @@ fn read_sender(reader: &mut Reader<'_>) -> Result<CommitSender, Reason> {
 
 /// `Commit { ProposalOrRef proposals<V>; optional<UpdatePath> path; }` (RFC 9420 §12.4).
 fn skip_commit(reader: &mut Reader<'_>) -> Result<(), Reason> {
-    reader.vector()?;
+    // Of the proposals only the first is looked at here; a reference behind it is found by MLS.
+    if reader.vector()?.first() == Some(&BY_REFERENCE) {
+        return Err(Reason::ProposalByReference);
+    }
     match reader.u8()? {
         0 => Ok(()),
         1 => skip_leaf_node(reader).and_then(|()| reader.vector().map(drop)),

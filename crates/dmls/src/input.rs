@@ -74,7 +74,7 @@ pub enum Input {
         bytes: Vec<u8>,
         /// Where it was found.
         locator: Locator,
-        /// The user that the room says sent it.
+        /// The user that the room says sent it; a message that another user's device sealed is refused.
         from: String,
         /// Where the commit of its epoch is to be found, by the sender's word.
         commit: Option<Locator>,

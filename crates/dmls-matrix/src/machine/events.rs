@@ -173,17 +173,19 @@ impl<J: Journal> Machine<J> {
         let user = self.account.device.user.clone();
         let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
         let MessageContent { bytes, epoch } = message;
-        if let Some(place) = room.place(&self.journal, &Name::Ciphertext(&bytes))? {
-            let echo = event.sender == user && room.take_echo(&self.journal, place, event, placing)?;
-            if !echo {
-                let code = if event.sender == user { "replay" } else { "rejected_sender" };
+        let name = Name::Ciphertext(&bytes);
+        if let Some(place) = room.place(&self.journal, &name)? {
+            if event.sender == user && room.take_echo(&self.journal, place, event, placing)? {
+                note_changed(report, id);
+                return self.flush(id);
+            }
+            if let Some(code) = room.copy_code(&self.journal, place, event.sender)? {
                 let refused = Refused { code, epoch: Some(epoch.into()) };
                 return self.take_refused(id, event, &refused, placing, report);
             }
-            note_changed(report, id);
-            return self.flush(id);
         }
-        let row = new_row(event, Some(&epoch), RowState::Waiting);
+        let mut row = new_row(event, Some(&epoch), RowState::Waiting);
+        row.ciphertext = Some(name.key().into());
         let input = Input::Message {
             bytes,
             locator: Locator(event.event_id.to_owned()),
@@ -249,24 +251,35 @@ impl Room {
         verdict: &Verdict,
         placing: &mut Placing,
     ) -> Result<Option<Remark>, Error<J::Error>> {
-        let replay = RowState::Refused { code: UtdCode::Forged, reason: "replay".to_owned() };
+        // One's own leaf made it, and this device has no such message.
+        let cloned = RowState::Refused { code: UtdCode::Forged, reason: "clone".to_owned() };
         row.state = match verdict {
-            // The same bytes under another event id.
-            Verdict::Known => replay,
+            Verdict::Known => cloned,
             verdict => self.judge(&mut row, verdict).unwrap_or(RowState::Waiting),
         };
-        if let RowState::Readable { device, message_id, .. } = &row.state {
-            let (device, message_id) = (device.clone(), message_id.clone());
-            let name = Name::Message(&device, &message_id.0);
-            if let Some(first) = self.place(journal, &name)? {
-                // Sealed anew by its sender after all: listed once.
-                self.name_row(&Name::Event(event.event_id), first);
-                return Ok(None);
+        let key = row.ciphertext.take().unwrap_or_default();
+        let place = self.free_place(journal, placing.anchor())?;
+        match &row.state {
+            RowState::Readable { device, message_id, .. } => {
+                let name = Name::Message(device, &message_id.0);
+                let first = self.place(journal, &name)?;
+                self.name_row(&Name::Kept(&key), first.unwrap_or(place));
+                if let Some(first) = first {
+                    // Sealed anew by its sender after all: listed once.
+                    self.name_row(&Name::Event(event.event_id), first);
+                    return Ok(None);
+                }
+                self.name_row(&name, place);
             }
-            let place = self.free_place(journal, placing.anchor())?;
-            self.name_row(&name, place);
+            RowState::Waiting => row.ciphertext = Some(key),
+            RowState::Refused { .. } => {}
         }
-        self.list_row(journal, event.event_id, &row, placing)?;
+        let listed = self.list_row(journal, event.event_id, &row, placing)?;
+        if let (true, Some(key)) = (listed, &row.ciphertext)
+            && self.place(journal, &Name::Kept(key))?.is_none()
+        {
+            self.name_row(&Name::Kept(key), place);
+        }
         Ok(match &row.state {
             RowState::Refused { reason, .. } => Some(refusal(self, event, reason)),
             _ => None,
@@ -340,6 +353,7 @@ fn new_row(event: &RawEvent<'_>, epoch: Option<&EpochRef>, state: RowState) -> R
         epoch_id: epoch.map(|epoch| epoch.id),
         epoch: epoch.map(|epoch| EpochName { height: epoch.height, creator: epoch.creator.clone() }),
         in_order: true,
+        ciphertext: None,
         state,
     }
 }

@@ -88,7 +88,8 @@ impl FactBook {
         let UserDevices { user, mut devices } = facts;
         devices.retain(|known| known.device.user == user);
         self.attempts.remove(&user);
-        let outdated = self.changed_meanwhile.remove(&user);
+        // The note stays until the query has ended: then the user is asked for again without a pause.
+        let outdated = self.changed_meanwhile.contains(&user);
         self.set(&user, Known { devices, answered: true, outdated }, writes);
     }
 
@@ -139,5 +140,51 @@ impl FactBook {
     /// When the next query may be tried again.
     pub(crate) fn next_try(&self) -> Option<Timestamp> {
         self.attempts.values().map(|(_, next)| *next).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOB: &str = "@bob:two.test";
+
+    /// Starts what may be asked at `now`, and has `during` happen before the query ends.
+    fn query(book: &mut FactBook, now: Timestamp, during: impl FnOnce(&mut FactBook)) {
+        book.start(now);
+        let running: Vec<_> = book.running().map(|(number, users)| (number, users.to_vec())).collect();
+        assert_eq!(running.len(), 1, "Bob is asked for");
+        during(book);
+        book.ended(running[0].0, now);
+    }
+
+    fn answer(book: &mut FactBook) {
+        book.answer(UserDevices { user: BOB.to_owned(), devices: Vec::new() }, &mut Vec::new());
+    }
+
+    #[test]
+    fn devices_that_changed_during_a_query_are_asked_for_again_at_once() {
+        let (mut book, now) = (FactBook::default(), Timestamp(1_000));
+        book.track(BOB, &mut Vec::new());
+        query(&mut book, now, |book| {
+            book.changed(BOB, &mut Vec::new());
+            answer(book);
+        });
+        assert_eq!(book.next_try(), None, "an answer came: there is nothing to wait for");
+        query(&mut book, now, answer);
+        book.start(now);
+        assert_eq!(book.running().count(), 0, "the second answer is newer than the change");
+    }
+
+    #[test]
+    fn a_query_without_an_answer_is_tried_again_later() {
+        let (mut book, now) = (FactBook::default(), Timestamp(1_000));
+        book.track(BOB, &mut Vec::new());
+        query(&mut book, now, |_| {});
+        assert_eq!(book.next_try(), Some(now.plus(FIRST_PAUSE)));
+        book.start(now);
+        assert_eq!(book.running().count(), 0);
+        query(&mut book, now.plus(FIRST_PAUSE), answer);
+        assert_eq!(book.next_try(), None);
     }
 }

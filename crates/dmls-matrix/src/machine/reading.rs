@@ -128,7 +128,7 @@ impl Room {
     }
 
     fn message(&self, row: RowRecord, codes: &mut BTreeMap<EpochId, UtdCode>) -> MessageRow {
-        let RowRecord { event_id, sender, ts, epoch_id, epoch, in_order: _, state } = row;
+        let RowRecord { event_id, sender, ts, epoch_id, epoch, in_order: _, ciphertext: _, state } = row;
         let epoch = epoch_id.and_then(|id| self.epoch_name(&id)).or(epoch);
         let readers = epoch_id.and_then(|id| self.group.readers(&id));
         let mut out = MessageRow {
@@ -220,6 +220,7 @@ fn utd(code: UtdCode, doing: String, reason: Option<String>) -> Utd {
         UtdCode::Malformed => "not a message of this protocol",
         UtdCode::UnknownVersion => "made by a newer version",
         UtdCode::RejectedSender => "the room's sender is not who sealed it",
+        UtdCode::Replay => "a copy of a message that is already there",
     };
     Utd { code, text: text.to_owned(), doing, reason }
 }

@@ -121,6 +121,7 @@ impl Room {
             epoch_id: None,
             epoch: None,
             in_order: false,
+            ciphertext: None,
             state: RowState::Readable {
                 device: own.clone(),
                 message_id: message_id.clone(),

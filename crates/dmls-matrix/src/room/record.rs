@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use dmls::effect::EpochRef;
 use dmls::id::{Device, EpochId, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
 use crate::id::MessageId;
 use crate::view::{Encryption, EpochName, Membership, UtdCode};
@@ -138,6 +139,9 @@ pub(crate) struct RowRecord {
     pub(crate) epoch: Option<EpochName>,
     /// Whether it stands where the room's timeline has it; an own message waits for its echo.
     pub(crate) in_order: bool,
+    /// While it waits: how its ciphertext is found.
+    #[serde(default)]
+    pub(crate) ciphertext: Option<ByteBuf>,
     pub(crate) state: RowState,
 }
 

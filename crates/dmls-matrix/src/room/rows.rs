@@ -13,8 +13,11 @@ use crate::plaintext::{self, Rejection};
 use crate::table;
 use crate::view::{EpochName, UtdCode};
 
-/// Messages of one sender that are listed although they cannot be read.
-const MAX_UNREAD: u32 = 500;
+/// Messages that are listed although they cannot be read: of one sender, and in all (SPEC §5.6).
+///
+/// Every text in such a row is an id, so that a row has at most some 1.5 kB.
+const MAX_UNREAD_OF_SENDER: u32 = 6_000;
+const MAX_UNREAD: u32 = 18_000;
 /// Tallies kept.
 const MAX_TALLIES: usize = 512;
 
@@ -22,13 +25,16 @@ const MAX_TALLIES: usize = 512;
 pub(crate) enum Name<'a> {
     Event(&'a str),
     Ciphertext(&'a [u8]),
+    /// A ciphertext again, by the key that a waiting row keeps.
+    Kept(&'a [u8]),
     Message(&'a Device, &'a str),
 }
 
 impl Name<'_> {
-    fn key(&self) -> Vec<u8> {
+    pub(crate) fn key(&self) -> Vec<u8> {
         let mut hash = Sha256::new();
         match self {
+            Self::Kept(key) => return key.to_vec(),
             Self::Event(id) => hash.update([b"e", id.as_bytes()].concat()),
             Self::Ciphertext(bytes) => {
                 hash.update(b"c");
@@ -88,14 +94,15 @@ impl Room {
         Ok(place)
     }
 
-    /// Adds a message of the room. `false` when the sender's share of unreadable messages is used up.
+    /// Adds a message of the room. `false` when it is unreadable and there are too many of those already.
     pub(crate) fn add_row(&mut self, place: Place, row: &RowRecord, event_id: &str) -> bool {
         if !matches!(row.state, RowState::Readable { .. }) {
-            let unread = self.record.unread.entry(row.sender.clone()).or_default();
-            if *unread >= MAX_UNREAD {
+            let unread = &mut self.record.unread;
+            let of_sender = unread.get(&row.sender).copied().unwrap_or_default();
+            if of_sender >= MAX_UNREAD_OF_SENDER || unread.values().sum::<u32>() >= MAX_UNREAD {
                 return false;
             }
-            *unread += 1;
+            unread.insert(row.sender.clone(), of_sender + 1);
             self.save();
         }
         self.keep_row(place, row);
@@ -117,18 +124,47 @@ impl Room {
         }
         let Some(state) = self.judge(&mut row, verdict) else { return Ok(true) };
         row.state = state;
+        let key = match row.state {
+            RowState::Waiting => None,
+            _ => row.ciphertext.take(),
+        };
         if let RowState::Readable { device, message_id, .. } = &row.state {
             self.count_read(&row.sender);
             let name = Name::Message(device, &message_id.0);
-            if let Some(first) = self.place(records, &name)? {
+            let first = self.place(records, &name)?;
+            if let Some(key) = key {
+                self.name_row(&Name::Kept(&key), first.unwrap_or(place));
+            }
+            if let Some(first) = first {
                 self.drop_row(place);
                 self.name_row(&Name::Event(event_id), first);
                 return Ok(true);
             }
             self.name_row(&name, place);
+        } else if let (RowState::Refused { code: UtdCode::BeyondWindow, .. }, Some(key)) = (&row.state, key)
+            && let Some(first) = self.place(records, &Name::Kept(&key))?.filter(|first| *first != place)
+            && let Some(code) = self.copy_code(records, first, &row.sender)?
+        {
+            row.state = RowState::Refused { code: code_of_text(code), reason: code.to_owned() };
         }
         self.keep_row(place, &row);
         Ok(true)
+    }
+
+    /// Why a copy of the ciphertext at `first` is refused; `None` when only the core can tell (SPEC §2.9).
+    pub(crate) fn copy_code<R: Records>(
+        &self,
+        records: &R,
+        first: Place,
+        sender: &str,
+    ) -> Result<Option<&'static str>, Error<R::Error>> {
+        let Some(row) = self.row(records, first)? else { return Ok(None) };
+        Ok(match (&row.state, row.sender == sender) {
+            (RowState::Readable { .. } | RowState::Waiting, true) => Some("replay"),
+            (RowState::Readable { .. }, false) => Some("rejected_sender"),
+            // Whose it is will show when it opens: the key is not used up by a wrong sender.
+            _ => None,
+        })
     }
 
     fn count_read(&mut self, sender: &str) {
@@ -208,6 +244,7 @@ pub(crate) fn code_of(reason: Reason) -> UtdCode {
         Reason::Malformed | Reason::WrongKind => UtdCode::Malformed,
         Reason::UnknownVersion => UtdCode::UnknownVersion,
         Reason::RejectedSender => UtdCode::RejectedSender,
+        Reason::Replay => UtdCode::Replay,
         Reason::NotInEpoch => UtdCode::NotInEpoch,
         Reason::Removed => UtdCode::Removed,
         Reason::BeyondWindow | Reason::Expired | Reason::TooManyPending => UtdCode::BeyondWindow,
@@ -221,6 +258,7 @@ pub(crate) fn code_of_text(code: &str) -> UtdCode {
         "unknown_version" => UtdCode::UnknownVersion,
         "mismatch" | "other_group" => UtdCode::Forged,
         "rejected_sender" => UtdCode::RejectedSender,
+        "replay" => UtdCode::Replay,
         _ => UtdCode::Malformed,
     }
 }

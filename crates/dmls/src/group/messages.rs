@@ -106,7 +106,7 @@ impl Group {
             Err(reason) => return Ok(rejected(reason, None)),
         };
         match self.standing(&data.epoch()) {
-            Standing::Held => self.open(&bytes, &data, entropy, batch),
+            Standing::Held => self.open(&bytes, &data, &from, entropy, batch),
             Standing::Gone => Ok(rejected(Reason::BeyondWindow, None)),
             Standing::Removed => Ok(rejected(Reason::Removed, None)),
             Standing::BeforeJoin | Standing::NotInEpoch | Standing::Unknown | Standing::NoGroup => {
@@ -138,7 +138,7 @@ impl Group {
             Err(reason) => return Ok(Some(rejected(reason, None))),
         };
         match self.standing(&data.epoch()) {
-            Standing::Held => self.open(&waiting.bytes, &data, entropy, batch).map(Some),
+            Standing::Held => self.open(&waiting.bytes, &data, &waiting.from, entropy, batch).map(Some),
             Standing::Removed => Ok(Some(rejected(Reason::Removed, None))),
             _ => Ok(Some(rejected(Reason::BeyondWindow, None))),
         }
@@ -148,6 +148,7 @@ impl Group {
         &mut self,
         bytes: &[u8],
         data: &MessageData,
+        from: &str,
         entropy: &mut dyn Entropy,
         batch: &mut Batch,
     ) -> Result<Verdict, GroupError> {
@@ -159,6 +160,10 @@ impl Group {
             Err(OpenFailure::Rejected(reason)) => return Ok(rejected(reason, None)),
             Err(OpenFailure::OwnMessage) => return Ok(self.own_echo(&id, data.sequence(), batch)),
         };
+        if opened.sender.device.user != from {
+            // Somebody else's copy: the key stays for the message itself, which may come later (SPEC §2.9).
+            return Ok(rejected(Reason::RejectedSender, None));
+        }
         self.replace_view(&id, opened.view, batch);
         let traffic: &mut Traffic = self.traffic.entry(id).or_default();
         let fresh = traffic.see(opened.sender.index, data.sequence());

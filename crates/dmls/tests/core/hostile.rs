@@ -42,7 +42,11 @@ fn commit_of(bytes: Vec<u8>) -> Input {
 }
 
 fn message_of(bytes: Vec<u8>) -> Input {
-    Input::Message { bytes, locator: Locator("$junk".into()), from: "mallory".into(), commit: None }
+    message_from("alice", bytes)
+}
+
+fn message_from(user: &str, bytes: Vec<u8>) -> Input {
+    Input::Message { bytes, locator: Locator("$junk".into()), from: user.into(), commit: None }
 }
 
 fn reason(verdict: Verdict) -> Reason {
@@ -183,6 +187,17 @@ fn replays_change_nothing() {
     assert_eq!(reason(world.input("bob", message_of(message))), Reason::BeyondWindow);
 }
 
+/// A copy by somebody else that comes first uses nothing up: the message itself still opens (SPEC §2.9).
+#[test]
+fn a_copy_by_another_sender_suppresses_nothing() {
+    let Scene { mut world, message, .. } = scene();
+    for _ in 0..2 {
+        assert_eq!(reason(world.input("bob", message_from("mallory", message.clone()))), Reason::RejectedSender);
+    }
+    world.restart("bob");
+    assert!(matches!(world.input("bob", message_from("alice", message)), Verdict::Applied(Applied::Message(_))));
+}
+
 /// A used message key is gone from the store, not only from memory (SPEC §7.3).
 #[test]
 fn used_keys_are_gone_after_a_restart() {
@@ -297,17 +312,20 @@ fn a_flood_fills_its_own_share_only() {
 #[test]
 fn proposals_do_not_travel() {
     let Scene { mut world, commit, .. } = scene();
-    // Content type 2 is a proposal (RFC 9420 §6): the byte after the authenticated data.
-    let header = inspect_commit(&commit).unwrap();
-    assert!(!header.external);
-    let data_end = commit.windows(32).position(|w| w == header.base.id.0).unwrap();
-    let at = (data_end..commit.len()).find(|at| commit[*at] == 3 && commit[*at + 1] < 0x80).unwrap();
-    let mut proposal = commit.clone();
-    proposal[at] = 2;
-    assert!(matches!(
-        reason(world.input("bob", commit_of(proposal))),
-        Reason::WrongKind | Reason::Malformed | Reason::Forged
-    ));
+    // RFC 9420 §6: version, wire format, group, epoch number, sender, authenticated data, content type.
+    let after_group = 4 + 1 + usize::from(commit[4]);
+    let data = after_group + 8 + 5;
+    let (length, prefix) = match commit[data] >> 6 {
+        0 => (usize::from(commit[data]), 1),
+        _ => (usize::from(commit[data] & 0x3f) << 8 | usize::from(commit[data + 1]), 2),
+    };
+    let outside = &commit[..data + prefix + length];
+    let framed = |kind: u8, content: &[u8]| [outside, &[kind], content, &[0, 0, 0]].concat();
+    assert_eq!(commit[outside.len()], 3, "it is a commit");
+    let remove = [0, 3, 0, 0, 0, 1];
+    assert_eq!(reason(world.input("bob", commit_of(framed(2, &remove)))), Reason::WrongKind);
+    let reference = [&[34, 2, 32][..], &[7; 32], &[0]].concat();
+    assert_eq!(reason(world.input("bob", commit_of(framed(3, &reference)))), Reason::ProposalByReference);
 }
 
 /// A Welcome counts only with the commit that made its epoch, on the base it names (SPEC §3.8).
