@@ -4,6 +4,7 @@ use openmls::prelude::*;
 use openmls::schedule::{ExternalPsk, PreSharedKeyId, Psk};
 
 use super::facts::{self, EpochFacts, Leaf};
+use super::provider::order;
 use super::{Provider, SUITE, View, checked, credential_with_key, encode, lifetime, load, signer};
 use crate::device::OwnDevice;
 use crate::entropy::Entropy;
@@ -58,7 +59,7 @@ pub(crate) fn commit(
     plan: CommitPlan,
     entropy: &mut dyn Entropy,
 ) -> Result<Built, GroupError> {
-    let provider = Provider::over(base, entropy).with_psk(plan.psk);
+    let provider = Provider::over(base, entropy).with_psk(plan.psk).in_order();
     let mut mls = load(&provider, group)?;
     let psk_id = PreSharedKeyId::new(SUITE, provider.rand(), Psk::External(ExternalPsk::new(plan.psk_id.encode())))
         .map_err(|_| GroupError::Entropy(crate::entropy::EntropyError))?;
@@ -67,8 +68,9 @@ pub(crate) fn commit(
         .commit_builder()
         .consume_proposal_store(false)
         .propose_adds(plan.adds)
-        .propose_removals(plan.removes.iter().map(|leaf| LeafNodeIndex::new(leaf.0)))
         .add_proposal(Proposal::PreSharedKey(Box::new(PreSharedKeyProposal::new(psk_id))))
+        .add_proposals(plan.removes.iter().map(|leaf| order::place(leaf.0)))
+        .propose_removals(plan.removes.iter().map(|leaf| LeafNodeIndex::new(leaf.0)))
         .force_self_update(true)
         .load_psks(provider.storage())
         .map_err(|_| GroupError::Mls("the PSK cannot be loaded"))?

@@ -35,6 +35,8 @@ pub(super) fn take(provider: &Provider<'_>, group: &mut MlsGroup) -> Result<Epoc
         .safe_export_secret(provider.crypto(), provider.storage(), MERGE_COMPONENT)
         .map_err(|_| GroupError::Mls("the merge export failed"))?;
     let export = zeroize::Zeroizing::new(export);
+    let forget = provider.forget_exporter(group.group_id());
+    forget.map_err(|_| GroupError::Mls("the exporter cannot be deleted"))?;
     Ok(EpochFacts {
         id: wire::epoch_id(group.group_id().as_slice(), &proof),
         proof,

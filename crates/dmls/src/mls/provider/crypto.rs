@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use tls_codec::SecretVLBytes;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::order;
 use super::seal::{self, SealError};
 use super::sign::{Signer, strict_verify};
 
@@ -26,12 +27,18 @@ use super::sign::{Signer, strict_verify};
 pub(crate) struct Crypto {
     seed: Option<Zeroizing<[u8; 32]>>,
     failed: AtomicBool,
+    /// A commit is being made, whose Removes are to stand in the caller's order.
+    ordered: bool,
 }
 
 impl Crypto {
     /// Without a seed everything works except what needs randomness.
     pub(super) fn new(seed: Option<Zeroizing<[u8; 32]>>) -> Self {
-        Self { seed, failed: AtomicBool::new(false) }
+        Self { seed, failed: AtomicBool::new(false), ordered: false }
+    }
+
+    pub(super) fn keep_order(&mut self) {
+        self.ordered = true;
     }
 
     /// Whether randomness was needed and missing.
@@ -138,7 +145,8 @@ impl OpenMlsCrypto for Crypto {
 
     fn hash(&self, hash: HashType, data: &[u8]) -> Result<Vec<u8>, CryptoError> {
         sha256_only(hash)?;
-        Ok(Sha256::digest(data).to_vec())
+        let place = if self.ordered { order::reference_of_remove(data) } else { None };
+        Ok(Sha256::digest(place.as_deref().unwrap_or(data)).to_vec())
     }
 
     fn aead_encrypt(

@@ -26,6 +26,22 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StorageErro
     ciborium::from_reader(bytes).map_err(|_| StorageError::Decode)
 }
 
+/// Message secrets in CBOR, less the moment at which OpenMLS made them: equal inputs give equal records (SPEC §7.5).
+///
+/// `added_at` is the last field of the last field, and may be missing or null.
+pub(super) fn timeless(mut secrets: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
+    const NAME: &[u8] = b"\x68added_at";
+    const NULL: u8 = 0xf6;
+    let Some(at) = secrets.windows(NAME.len()).rposition(|window| window == NAME) else { return secrets };
+    let value = at + NAME.len();
+    let time: Result<Option<std::time::SystemTime>, _> = decode(&secrets[value..]);
+    if time.ok().flatten().is_some_and(|time| encode(&time).is_ok_and(|bytes| *bytes == secrets[value..])) {
+        secrets.truncate(value);
+        secrets.push(NULL);
+    }
+    secrets
+}
+
 /// Grows into fresh memory and wipes the old: a plain `Vec` would leave parts of secrets in freed memory.
 #[derive(Default)]
 struct Wiped(Zeroizing<Vec<u8>>);

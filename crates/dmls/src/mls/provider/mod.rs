@@ -5,6 +5,7 @@
 
 mod crypto;
 mod encoding;
+pub(crate) mod order;
 mod psk;
 mod random;
 mod seal;
@@ -52,6 +53,17 @@ impl<'a> Provider<'a> {
     pub(crate) fn with_external_psks(mut self, psks: Vec<(Vec<u8>, zeroize::Zeroizing<Vec<u8>>)>) -> Self {
         self.storage.answer_psk(psk::PskSource::Listed(psks));
         self
+    }
+
+    /// Makes commits whose Remove proposals stand where [`order::place`] put them.
+    pub(crate) fn in_order(mut self) -> Self {
+        self.crypto.keep_order();
+        self
+    }
+
+    /// Takes the group's exporter out of the storage, once all that may be derived from it was.
+    pub(crate) fn forget_exporter(&self, group: &openmls::prelude::GroupId) -> Result<(), storage::StorageError> {
+        self.storage.forget_exporter(group)
     }
 
     /// What the storage holds now.

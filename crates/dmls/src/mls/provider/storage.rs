@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 use zeroize::Zeroizing;
 
-use super::encoding::{bytes, decode, encode};
+use super::encoding::{bytes, decode, encode, timeless};
 use super::psk::{self, PskSource};
 use super::view::View;
 
@@ -74,6 +74,11 @@ impl Storage {
 
     pub(super) fn into_view(self) -> View {
         self.view.into_inner()
+    }
+
+    /// Deletes the export tree. What is left of it after an export would be of no use, and in no fixed order.
+    pub(super) fn forget_exporter(&self, group_id: &impl Serialize) -> Result<(), StorageError> {
+        self.delete(Slot::ExportTree, group_id)
     }
 
     fn put(&self, slot: Slot, parts: &impl Serialize, value: &(impl Serialize + ?Sized)) -> Result<(), StorageError> {
@@ -221,7 +226,9 @@ impl StorageProvider<V> for Storage {
         group_id: &G,
         value: &T,
     ) -> Result<(), StorageError> {
-        self.put(Slot::MessageSecrets, group_id, value)
+        let key = key(Slot::MessageSecrets, group_id)?;
+        self.view.borrow_mut().put(&key, timeless(encode(value)?));
+        Ok(())
     }
 
     fn message_secrets<G: t::GroupId<V>, T: t::MessageSecrets<V>>(
