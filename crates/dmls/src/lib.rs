@@ -2,6 +2,8 @@
 
 mod base;
 mod codec;
+#[cfg(dmls_mutants)]
+pub mod craft;
 mod dag;
 pub mod defence;
 pub mod device;

@@ -69,17 +69,22 @@ impl WireEpochRef {
 
 /// Whether a justified change adds or removes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
+pub enum Change {
+    /// A device comes.
     Add,
+    /// A device goes.
     Remove,
 }
 
 /// The event that justifies an add or a remove; empty when a device list does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Justification {
-    pub(crate) change: Change,
-    pub(crate) device: Device,
-    pub(crate) event: Locator,
+pub struct Justification {
+    /// Which way.
+    pub change: Change,
+    /// Whose leaf.
+    pub device: Device,
+    /// The room event.
+    pub event: Locator,
 }
 
 #[derive(Debug, TlsSerialize, TlsDeserialize, TlsSize)]
@@ -91,21 +96,30 @@ struct WireJustification {
 
 /// M for one kept member that is not in every merged head, sealed to its leaf key (SPEC §3.7).
 #[derive(Debug, Clone, PartialEq, Eq, TlsSerialize, TlsDeserialize, TlsSize)]
-pub(crate) struct Grant {
-    pub(crate) leaf: u32,
-    pub(crate) enc: VLBytes,
-    pub(crate) sealed: VLBytes,
+pub struct Grant {
+    /// Whose leaf in the base.
+    pub leaf: u32,
+    /// HPKE's encapsulated key.
+    pub enc: VLBytes,
+    /// M, sealed.
+    pub sealed: VLBytes,
 }
 
 /// A commit's `authenticated_data` (SPEC §2.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CommitData {
-    pub(crate) base: EpochRef,
-    pub(crate) resolves: Vec<EpochRef>,
-    pub(crate) membership: [u8; 32],
-    pub(crate) policy: [u8; 32],
-    pub(crate) changes: Vec<Justification>,
-    pub(crate) grants: Vec<Grant>,
+pub struct CommitData {
+    /// What it is made on.
+    pub base: EpochRef,
+    /// The heads that it merges, ascending by id.
+    pub resolves: Vec<EpochRef>,
+    /// Digest of D.
+    pub membership: [u8; 32],
+    /// Digest of the room policy; zero.
+    pub policy: [u8; 32],
+    /// Each add and remove with its cause.
+    pub changes: Vec<Justification>,
+    /// M, for those who cannot compute it.
+    pub grants: Vec<Grant>,
 }
 
 #[derive(Debug, TlsSerialize, TlsDeserialize, TlsSize)]
@@ -175,19 +189,26 @@ fn parse_change(wire: &WireJustification) -> Result<Justification, Reason> {
 
 /// The epoch a device left and how many messages it sent there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, TlsSerialize, TlsDeserialize, TlsSize)]
-pub(crate) struct Left {
-    pub(crate) epoch: [u8; 32],
-    pub(crate) sent: u32,
+pub struct Left {
+    /// Which.
+    pub epoch: [u8; 32],
+    /// How many.
+    pub sent: u32,
 }
 
 /// A message's `authenticated_data` (SPEC §2.9).
 #[derive(Debug, Clone, PartialEq, Eq, TlsSerialize, TlsDeserialize, TlsSize)]
-pub(crate) struct MessageData {
-    epoch: [u8; 32],
-    sequence: u32,
-    heads: u16,
-    head_ids: Vec<[u8; 8]>,
-    pub(crate) left: Option<Left>,
+pub struct MessageData {
+    /// The EpochId.
+    pub epoch: [u8; 32],
+    /// The sender's count in the epoch.
+    pub sequence: u32,
+    /// How many heads the sender knows.
+    pub heads: u16,
+    /// The beginnings of some of their ids.
+    pub head_ids: Vec<[u8; 8]>,
+    /// Where the sender was before.
+    pub left: Option<Left>,
 }
 
 impl MessageData {
@@ -241,10 +262,13 @@ fn decode<T: tls_codec::Deserialize + tls_codec::Size>(bytes: &[u8]) -> Result<T
 
 /// `"dmls1" || version || EpochId_base || leaf || r` (SPEC §4.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PskId {
-    pub(crate) base: EpochId,
-    pub(crate) leaf: LeafIndex,
-    pub(crate) r: [u8; 32],
+pub struct PskId {
+    /// The base of the commit.
+    pub base: EpochId,
+    /// The committer's leaf.
+    pub leaf: LeafIndex,
+    /// Fresh randomness.
+    pub r: [u8; 32],
 }
 
 impl PskId {

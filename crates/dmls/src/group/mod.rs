@@ -6,6 +6,8 @@
 
 mod commits;
 mod header;
+#[cfg(dmls_mutants)]
+mod insider;
 mod joins;
 mod members;
 mod messages;
@@ -29,6 +31,8 @@ use crate::journal::{Durable, Write};
 use crate::mls::View;
 use crate::pending::Pending;
 
+#[cfg(dmls_mutants)]
+pub(crate) use insider::{grant_context, welcome_info};
 pub use header::{CommitHeader, MessageHeader, inspect_commit, inspect_message};
 pub use messages::{SealContext, verify_content};
 pub use outgoing::Orders;

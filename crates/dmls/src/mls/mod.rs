@@ -3,6 +3,8 @@
 //! Each epoch lives in a [`View`] of its own: an operation copies the view, works on the copy and hands the result
 //! back (SPEC §7.4). So a failure leaves nothing behind, a retained epoch never holds a pending commit, and forks cannot mix.
 
+#[cfg(dmls_mutants)]
+pub(crate) mod bent;
 mod build;
 mod facts;
 mod join;

@@ -1,6 +1,8 @@
 //! Stories of the core: real cryptography, real store contract, no network.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[cfg(dmls_mutants)]
+mod craft;
 mod hostile;
 mod order;
 mod rules;

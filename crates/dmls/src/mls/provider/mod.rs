@@ -48,8 +48,8 @@ impl<'a> Provider<'a> {
         self
     }
 
-    /// Answers external PSK ids from a list, for vectors whose ids are not ours.
-    #[cfg(test)]
+    /// Answers external PSK ids from a list, for ids that are not ours.
+    #[cfg(any(test, dmls_mutants))]
     pub(crate) fn with_external_psks(mut self, psks: Vec<(Vec<u8>, zeroize::Zeroizing<Vec<u8>>)>) -> Self {
         self.storage.answer_psk(psk::PskSource::Listed(psks));
         self

@@ -18,8 +18,8 @@ pub(super) enum PskSource {
     Nothing,
     /// One secret for every id of ours.
     Ours(Secret),
-    /// Ids and secrets of test vectors.
-    #[cfg(test)]
+    /// Ids and secrets of test vectors, or of a member's own choosing.
+    #[cfg(any(test, dmls_mutants))]
     Listed(Vec<(Vec<u8>, zeroize::Zeroizing<Vec<u8>>)>),
 }
 
@@ -27,7 +27,7 @@ impl PskSource {
     fn answer(&self, id: &[u8]) -> Option<&[u8]> {
         match self {
             Self::Ours(secret) if id.starts_with(OURS) => Some(secret.expose()),
-            #[cfg(test)]
+            #[cfg(any(test, dmls_mutants))]
             Self::Listed(psks) => psks.iter().find(|(known, _)| known == id).map(|(_, secret)| secret.as_slice()),
             Self::Nothing | Self::Ours(_) => None,
         }

@@ -1,0 +1,283 @@
+//! What an insider can bend, and what becomes of it: unbent it is accepted, each bent commit has its own verdict.
+
+use dmls::craft::{Change, Commit, Justification, Made, State};
+use dmls::effect::{Applied, EpochRef, Missing, Notice, Verdict};
+use dmls::error::Reason;
+use dmls::group::Orders;
+use dmls::id::{Device, EpochId, Height, Locator};
+use dmls::input::{Input, Welcome};
+
+use crate::world::World;
+
+const FOUR: [&str; 4] = ["mallory", "alice", "bob", "carol"];
+
+/// Mallory made the group; Alice, Bob and Carol are in it. Dan has a device.
+fn four() -> World {
+    let mut world = World::new();
+    for name in FOUR.iter().chain(&["dan"]) {
+        world.device(name, 1);
+    }
+    world.join_room("mallory");
+    world.create("mallory");
+    for name in &FOUR[1..] {
+        world.join_room(name);
+    }
+    world.sync("mallory");
+    for name in FOUR {
+        world.sync(name);
+    }
+    world
+}
+
+fn device(name: &str) -> Device {
+    Device::new(name, "D")
+}
+
+fn now_of(world: &World, name: &str) -> State {
+    let group = &world.peers[name].group;
+    State::of(group, &group.canonical().unwrap()).unwrap()
+}
+
+fn give(world: &mut World, name: &str, bytes: &[u8]) -> Verdict {
+    let locator = Some(Locator("$evil".into()));
+    world.input(name, Input::Commit { bytes: bytes.to_vec(), locator, from: "mallory".into() })
+}
+
+fn make(world: &mut World, commit: &Commit<'_>) -> Made {
+    commit.build(&mut world.peers.get_mut("mallory").unwrap().rng).unwrap()
+}
+
+/// What Bob says of it; whatever it is, nothing changes unless it is accepted.
+fn judge(world: &mut World, commit: &Commit<'_>) -> Result<EpochId, Reason> {
+    let made = make(world, commit);
+    let heads = world.peers["bob"].group.head_ids();
+    match give(world, "bob", &made.commit.bytes) {
+        Verdict::Applied(Applied::Commit { epoch }) => {
+            assert_eq!(epoch, made.commit.epoch.id, "maker and receiver compute the same epoch");
+            Ok(epoch)
+        }
+        Verdict::Rejected { reason, .. } => {
+            assert_eq!(world.peers["bob"].group.head_ids(), heads);
+            Err(reason)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn judged(bend: impl for<'a> Fn(Commit<'a>) -> Commit<'a>) -> Result<EpochId, Reason> {
+    let mut world = four();
+    let state = now_of(&world, "mallory");
+    judge(&mut world, &bend(Commit::on(&state)))
+}
+
+fn refused(bend: impl for<'a> Fn(Commit<'a>) -> Commit<'a>) -> Reason {
+    judged(bend).expect_err("it is accepted")
+}
+
+/// Nothing bent, nothing refused; the group that the state was copied from knows nothing of it.
+#[test]
+fn what_is_not_bent_is_accepted() {
+    let mut world = four();
+    let state = now_of(&world, "mallory");
+    let before = world.peers["mallory"].group.epochs();
+    let first = judge(&mut world, &Commit::on(&state)).unwrap();
+    let gone = Commit::on(&state).remove(&device("carol"), Locator("$left".into()));
+    assert_ne!(judge(&mut world, &gone).unwrap(), first, "the second of two equivocating commits");
+    assert_eq!(world.peers["mallory"].group.epochs(), before);
+    // A third on the same base is one too many, however it is made; on the first there is a place.
+    assert_eq!(judge(&mut world, &Commit::on(&state)), Err(Reason::TooManyChildren));
+}
+
+/// A chain on a copied state, a merge, and an add by Welcome go on like honest ones.
+#[test]
+fn states_go_on_by_themselves() {
+    let mut world = four();
+    let state = now_of(&world, "mallory");
+    let left = make(&mut world, &Commit::on(&state));
+    let right = make(&mut world, &Commit::on(&state).remove(&device("carol"), Locator("$left".into())));
+    let (packages, rng) = (&mut dmls::package::KeyPackages::default(), &mut crate::world::Seeded::new(5));
+    let own = world.peers["dan"].own.clone();
+    let package = packages.generate(&own, 1, false, rng).unwrap();
+    let package = package.persist(&mut dmls_store::MemoryStore::new()).unwrap();
+    let join = Locator("$join".into());
+    let merge = Commit::on(&right.state).resolves(&[&left.state]).add(&package[0].bytes, join);
+    let merge = make(&mut world, &merge);
+    for commit in [&left, &right, &merge] {
+        let verdict = give(&mut world, "bob", &commit.commit.bytes);
+        assert!(matches!(verdict, Verdict::Applied(Applied::Commit { epoch }) if epoch == commit.commit.epoch.id));
+    }
+    assert_eq!(merge.commit.epoch.height, Height(state.reference().height.0 + 2));
+    let sent = &merge.commit.welcomes[0];
+    let welcome = Welcome {
+        bytes: sent.bytes.clone(),
+        commit: merge.commit.bytes.clone(),
+        locator: Locator("$m".into()),
+        epoch: merge.commit.epoch.id,
+        base: sent.base.clone(),
+        grant: sent.grant.clone(),
+    };
+    let dan = world.peers.get_mut("dan").unwrap();
+    let joined = dan.group.join(welcome, packages, world.now, &mut dan.rng).unwrap().persist(&mut dan.store).unwrap();
+    assert!(matches!(joined.verdict, Verdict::Applied(Applied::Joined { .. })), "{:?}", joined.verdict);
+}
+
+/// What the bookkeeping says must be so (SPEC §2.3, §2.4, §2.5).
+#[test]
+fn false_bookkeeping_is_refused() {
+    let mut world = four();
+    let state = now_of(&world, "mallory");
+    let twice = state.reference().clone();
+    let bend = |data: &mut dmls::craft::CommitData| data.base.height.0 += 1;
+    assert_eq!(judge(&mut world, &Commit::on(&state).edit(bend)), Err(Reason::BadHeight));
+    let base = Commit::on(&state).edit(move |data| data.resolves.push(twice.clone()));
+    assert_eq!(judge(&mut world, &base), Err(Reason::BadResolves));
+    let invented = |change| Justification { change, device: device("carol"), event: Locator::default() };
+    let added = Commit::on(&state).edit(move |data| data.changes.push(invented(Change::Add)));
+    assert_eq!(judge(&mut world, &added), Err(Reason::Mismatch));
+    let unnamed = Commit::on(&state).remove(&device("carol"), Locator::default()).edit(|data| data.changes.clear());
+    assert_eq!(judge(&mut world, &unnamed), Err(Reason::Mismatch));
+    // The digests bind nobody; they are evidence.
+    let digest = Commit::on(&state).edit(|data| data.membership = [1; 32]);
+    assert!(judge(&mut world, &digest).is_ok());
+}
+
+/// A padded `resolves` buries nothing that its maker does not hold: without its export the tag does not fit.
+#[test]
+fn a_head_that_was_not_merged_cannot_be_named() {
+    let mut world = four();
+    let state = now_of(&world, "mallory");
+    world.commit("alice", true);
+    world.take_in("bob");
+    let other = now_of(&world, "alice").reference().clone();
+    let padded = Commit::on(&state).edit(move |data| data.resolves.push(other.clone()));
+    assert_eq!(judge(&mut world, &padded), Err(Reason::Forged));
+    // One that nobody knows makes the commit wait, and itself no head.
+    let nobody =
+        EpochRef { id: EpochId([9; 32]), height: Height(1), creator: device("alice"), locator: Locator::default() };
+    let invented = make(&mut world, &Commit::on(&state).edit(move |data| data.resolves.push(nobody.clone())));
+    let verdict = give(&mut world, "bob", &invented.commit.bytes);
+    assert!(matches!(verdict, Verdict::Deferred { on: Missing::MergeValue { .. }, .. }), "{verdict:?}");
+}
+
+/// Exactly one PSK, for this base and of this committer (SPEC §3.1, §4.1).
+#[test]
+fn points_are_ones_own_and_one() {
+    assert_eq!(refused(|commit| commit.point(|point| point.leaf.0 += 1)), Reason::BadPsk);
+    assert_eq!(refused(|commit| commit.point(|point| point.base.0[0] ^= 1)), Reason::BadPsk);
+    assert_eq!(refused(|commit| commit.points(0)), Reason::BadPsk);
+    assert_eq!(refused(|commit| commit.points(2)), Reason::BadPsk);
+    assert_eq!(refused(|commit| commit.foreign_psk(b"dmls1")), Reason::BadPsk);
+    assert_eq!(refused(|commit| commit.foreign_psk(b"other")), Reason::Forged);
+    assert_eq!(refused(|commit| commit.merge_value([3; 32])), Reason::Forged);
+}
+
+/// Only the proposals of the table, by value, with a path (SPEC §3.1).
+#[test]
+fn other_proposals_are_refused() {
+    assert_eq!(refused(|commit| commit.without_path()), Reason::BadPsk);
+    assert_eq!(refused(|commit| commit.external_sender()), Reason::NotAllowed);
+    assert_eq!(refused(|commit| commit.reference([7; 32])), Reason::ProposalByReference);
+    assert_eq!(refused(|commit| commit.reinit()), Reason::NotAllowed);
+}
+
+/// A path that opens for some is accepted by them and reported by the others, with the committer's name.
+#[test]
+fn a_poisoned_path_hits_whom_it_is_meant_for() {
+    for victims in [&["bob"][..], &["bob", "carol"], &["alice", "carol"]] {
+        let mut world = four();
+        let state = now_of(&world, "mallory");
+        let devices: Vec<_> = victims.iter().map(|name| device(name)).collect();
+        let made = make(&mut world, &Commit::on(&state).poison(&devices));
+        assert_eq!(made.poisoned.len(), devices.len(), "nobody else is hit: {:?}", made.poisoned);
+        for name in &FOUR[1..] {
+            let verdict = give(&mut world, name, &made.commit.bytes);
+            if victims.contains(name) {
+                let blamed = Some(device("mallory"));
+                assert!(
+                    matches!(&verdict, Verdict::Rejected { reason: Reason::CannotProcess, who } if *who == blamed),
+                    "{name}: {verdict:?}"
+                );
+                let notice = |notice: &Notice| matches!(notice, Notice::CannotProcess { .. });
+                assert!(world.peers[*name].notices.iter().any(notice));
+            } else {
+                assert!(matches!(verdict, Verdict::Applied(_)), "{name}: {verdict:?}");
+            }
+        }
+    }
+}
+
+/// Once others share a subtree with the victim, they are hit too, and the maker is told so.
+#[test]
+fn a_poisoned_subtree_hits_all_in_it() {
+    let mut world = four();
+    // Bob and Carol are the second half of a tree of four: Carol's commit fills the node above them.
+    world.commit("carol", true);
+    for name in FOUR {
+        world.take_in(name);
+    }
+    let state = now_of(&world, "mallory");
+    let made = make(&mut world, &Commit::on(&state).poison(&[device("bob")]));
+    let mut hit = made.poisoned.clone();
+    hit.sort();
+    assert_eq!(hit, [device("bob"), device("carol")]);
+    for name in ["bob", "carol"] {
+        let verdict = give(&mut world, name, &made.commit.bytes);
+        assert!(matches!(verdict, Verdict::Rejected { reason: Reason::CannotProcess, .. }), "{name}: {verdict:?}");
+    }
+    assert!(matches!(give(&mut world, "alice", &made.commit.bytes), Verdict::Applied(_)));
+}
+
+/// Grants are nobody's word: without one, or with a wrong one, the commit waits for M; with M it is accepted.
+#[test]
+fn grants_are_withheld_or_wrong_for_chosen_members() {
+    for wrong in [false, true] {
+        let mut world = four();
+        let state = now_of(&world, "mallory");
+        // A fork that Bob is not in.
+        let fork = make(&mut world, &Commit::on(&state).remove(&device("bob"), Locator::default()));
+        let base = make(&mut world, &Commit::on(&state));
+        let merge = Commit::on(&base.state).resolves(&[&fork.state]);
+        let bob = [device("bob")];
+        let merge = if wrong { merge.misgranted(&bob) } else { merge.ungranted(&bob) };
+        let merge = make(&mut world, &merge);
+        for made in [&fork, &base] {
+            for name in ["alice", "bob"] {
+                assert!(matches!(give(&mut world, name, &made.commit.bytes), Verdict::Applied(_)));
+            }
+        }
+        assert!(matches!(give(&mut world, "alice", &merge.commit.bytes), Verdict::Applied(_)));
+        let verdict = give(&mut world, "bob", &merge.commit.bytes);
+        assert!(matches!(verdict, Verdict::Deferred { on: Missing::MergeValue { .. }, .. }), "{verdict:?}");
+        let ask = Input::MergeRequest { epoch: merge.commit.epoch.id, from: device("bob") };
+        world.input("alice", ask);
+        assert!(world.peers["bob"].group.epoch(&merge.commit.epoch.id).is_some(), "Alice's answer was enough");
+    }
+}
+
+/// A commit ground until its EpochId begins as its maker likes it is one like any other.
+#[test]
+fn ground_commits_are_ordinary() {
+    let mut world = four();
+    let state = now_of(&world, "mallory");
+    let rng = &mut world.peers.get_mut("mallory").unwrap().rng;
+    let ground = Commit::on(&state).grind(64, rng, |made| made.commit.epoch.id.0[0] < 32).unwrap();
+    let ground = ground.expect("one of 64 begins with less than 32");
+    assert!(matches!(give(&mut world, "bob", &ground.commit.bytes), Verdict::Applied(_)));
+}
+
+/// A removed member commits from the epoch it was in: the commit is valid, and steers nobody.
+#[test]
+fn a_removed_member_commits_in_the_past() {
+    let mut world = four();
+    let state = now_of(&world, "mallory");
+    world.leave_room("mallory");
+    world.send("alice", "without Mallory");
+    world.sync("bob");
+    let canonical = world.canonical("bob");
+    let back = make(&mut world, &Commit::on(&state).remove(&device("alice"), Locator("$forged".into())));
+    assert!(matches!(give(&mut world, "bob", &back.commit.bytes), Verdict::Applied(_)));
+    assert_eq!(world.canonical("bob"), canonical);
+    let bob = world.peers.get_mut("bob").unwrap();
+    let nothing = bob.group.carry_out(Orders::default(), world.now, &mut bob.rng).map(|durable| durable.writes().len());
+    assert!(nothing.is_err(), "nothing is due because of it");
+}
