@@ -124,7 +124,7 @@ mod tests {
     fn a_threat_that_is_left_out_is_named() {
         let mut lines = whole_list_but("Z3");
         let check = |lines: &[String]| listed(&lines.iter().map(String::as_str).collect::<Vec<_>>()).check();
-        let error = check(&lines).expect_err("Z3 is nowhere").to_string();
+        let error = check(&lines).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains("Z3") && !error.contains("Z2"), "{error}");
         lines.push("Z3 KILLED a | b".to_owned());
         assert!(check(&lines).is_ok());
@@ -135,7 +135,7 @@ mod tests {
         let mut lines = whole_list_but("");
         lines.extend(["F1 KILLED a | b".to_owned(), "Q1 KILLED a | b".to_owned()]);
         let error = listed(&lines.iter().map(String::as_str).collect::<Vec<_>>()).check();
-        let error = error.expect_err("two findings").to_string();
+        let error = error.err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains("both an attack") && error.contains("Q1"), "{error}");
     }
 }

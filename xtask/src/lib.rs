@@ -1,5 +1,6 @@
 //! Tasks of this repository, as a library for the command, the end-to-end tests and the demo.
 
+pub mod assure;
 pub mod attacks;
 pub mod demo;
 pub mod gate;

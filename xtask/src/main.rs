@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use xtask::assure::{self, Dirty, Lane, assure};
 use xtask::attacks::attacks;
 use xtask::demo::{Afterwards, Outcome, demo};
 use xtask::gate::{self, Counts, Scope};
@@ -36,6 +37,18 @@ enum Task {
         /// Only these: ids (F2), or the first letters of ids (F).
         #[arg(value_name = "ID")]
         ids: Vec<String>,
+    },
+    /// Run the long lanes for a while, and append what they ran to assurance/ledger.csv.
+    Assure {
+        /// For how long, building not counted.
+        #[arg(long, value_name = "N", default_value_t = 30)]
+        minutes: u64,
+        /// Only this lane (several: again): real, fast, model, kill, soak, fuzz-NAME.
+        #[arg(long = "lane", value_name = "LANE")]
+        lanes: Vec<Lane>,
+        /// Run although files differ from the commit; the ledger says so.
+        #[arg(long)]
+        allow_dirty: bool,
     },
     /// Check that each paragraph of docs/SPEC.md is cited by code and by a test.
     Spec,
@@ -114,6 +127,10 @@ fn main() -> ExitCode {
             counted(|counts| gate::test(scope, counts))
         }
         Task::Attacks { ids } => counted(|counts| attacks(&ids, counts).and_then(told)),
+        Task::Assure { minutes, lanes, allow_dirty } => {
+            let dirty = if allow_dirty { Dirty::Allow } else { Dirty::Refuse };
+            end(assure(&assure::Options { minutes, lanes, dirty }))
+        }
         Task::Spec => end(gate::spec().and_then(told)),
         Task::Arrows => end(gate::arrows().and_then(told)),
         Task::Licences => end(gate::licences().and_then(told)),

@@ -12,6 +12,13 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// What a test program said of itself.
+    pub(crate) fn of(said: &str) -> Self {
+        let mut counts = Self::default();
+        said.lines().for_each(|line| counts.note(line));
+        counts
+    }
+
     /// Adds what a line of libtest's output says: `test result: ok. 3 passed; 0 failed; ...`.
     pub(super) fn note(&mut self, line: &str) {
         let Some(result) = line.trim_start().strip_prefix("test result:") else { return };

@@ -26,6 +26,10 @@ pub enum Error {
         table: Table,
     },
 
+    /// What the ledger says does not hold, or cannot be read.
+    #[error(transparent)]
+    Assurance(Box<crate::assure::Error>),
+
     // Missing.
     /// A tool that a step needs is not installed.
     #[error("{tool} is missing: {remedy}")]

@@ -17,6 +17,18 @@ pub(super) struct Metadata {
     resolve: Resolve,
 }
 
+/// Whether the crate `member` has an example, a test, ... of this name.
+pub(crate) fn has_target(member: &str, kind: &str, name: &str) -> Result<bool, Error> {
+    let metadata = Metadata::read()?;
+    let mut members = metadata.members().filter(|package| package.name == member);
+    Ok(members.any(|package| package.targets_of(kind).any(|target| target == name)))
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target_directory() -> Result<PathBuf, Error> {
+    Metadata::read().map(|metadata| metadata.target_directory)
+}
+
 /// One package.
 #[derive(Deserialize)]
 pub(super) struct Package {

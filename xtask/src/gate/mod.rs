@@ -17,10 +17,11 @@ mod steps;
 mod table;
 
 pub use arrows::arrows;
-pub(crate) use cargo::{cargo, root, run_tests};
+pub(crate) use cargo::{cargo, output, root, run, run_tests, works};
 pub use counts::Counts;
 pub use error::Error;
 pub use licences::licences;
+pub(crate) use metadata::{has_target, target_directory};
 pub use spec::spec;
 pub use steps::{Scope, test};
 pub use table::Table;

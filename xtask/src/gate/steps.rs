@@ -9,6 +9,7 @@ use super::counts::Counts;
 use super::error::Error;
 use super::metadata::{Dependency, Kind, Metadata, Package};
 use super::{arrows, licences, spec};
+use crate::assure::again;
 use crate::attacks::attacks;
 
 /// How much is run.
@@ -27,7 +28,7 @@ struct Step {
 }
 
 /// Text and metadata first. Clippy and docs share what `cargo check` makes, build and tests share the rest.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step { name: "tools", run: tools },
     Step { name: "format", run: format },
     Step { name: "spec", run: |_, _| spec() },
@@ -38,6 +39,7 @@ const STEPS: [Step; 11] = [
     Step { name: "build", run: build },
     Step { name: "examples", run: examples },
     Step { name: "tests", run: tests },
+    Step { name: "ledger", run: |_, _| again().map_err(|error| Error::Assurance(Box::new(error))) },
     Step { name: "attacks", run: |_, counts| attacks(&[], counts) },
 ];
 

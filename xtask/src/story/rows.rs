@@ -50,6 +50,8 @@ pub struct Utd {
     pub text: String,
     /// What is being done about it.
     pub doing: String,
+    /// The precise code.
+    pub reason: Option<String>,
 }
 
 /// A line of `messages`.

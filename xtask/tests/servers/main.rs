@@ -7,6 +7,7 @@
 
 mod company;
 mod everyday;
+mod frames;
 mod hostile;
 mod limits;
 mod split;
@@ -67,7 +68,7 @@ fn main() -> ExitCode {
 }
 
 fn list() {
-    for (name, _) in [everyday::TESTS, hostile::TESTS, trouble::TESTS, trouble::ALONE, limits::TESTS].concat() {
+    for (name, _) in [everyday::TESTS, hostile::TESTS, hostile::ALONE, trouble::TESTS, trouble::ALONE, limits::TESTS].concat() {
         println!("{name}: test");
     }
     for play in split::plays() {
@@ -90,7 +91,7 @@ fn run(wanted: &Wanted) -> Outcome<usize> {
 fn run_raised(wanted: &Wanted, program: &Program) -> Outcome<usize> {
     // The longest first, so that the others fill the time beside it.
     let together = wanted.of(&[hostile::TESTS, trouble::TESTS, everyday::TESTS].concat());
-    let alone = wanted.of(trouble::ALONE);
+    let alone = wanted.of(&[hostile::ALONE, trouble::ALONE].concat());
     let plays: Vec<_> = split::plays().into_iter().filter(|play| wanted.has(&play.name)).collect();
     if together.is_empty() && alone.is_empty() && plays.is_empty() {
         return Ok(0);
