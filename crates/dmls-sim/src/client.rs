@@ -1,0 +1,210 @@
+//! One running copy of a device: the real machine on a store in memory, with a clock, a network and mishaps.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use dmls::entropy::{Entropy, EntropyError};
+use dmls::id::{Device, SignatureKey, Timestamp};
+use dmls_matrix::error::Error;
+use dmls_matrix::facts::{DeviceFacts, Endorsement};
+use dmls_matrix::request::OutgoingRequest;
+use dmls_matrix::{Machine, RoomId};
+use dmls_store::MemoryStore;
+use dmls_store::StoreError;
+use ed25519_dalek::Signer as _;
+
+use crate::entropy::Stream;
+use crate::net::{Since, server_of};
+use crate::trace::{Name, ServerName};
+
+/// The machine's errors in this world.
+pub type MachineError = Error<StoreError>;
+
+/// Where a device crashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrashPoint {
+    /// Instead of the transaction with the write after so many more.
+    Write(usize),
+    /// Before it carries out the request after so many more.
+    Request(usize),
+    /// After the server did what the request after so many more asked, before the device hears of it.
+    Answer(usize),
+}
+
+/// What a device was shown of one room's members: who is joined, and whose membership ended.
+pub(crate) type Members = (BTreeSet<String>, BTreeSet<String>);
+
+/// One running copy of a device.
+pub struct Client {
+    /// Who it is.
+    pub device: Device,
+    /// Its user's server.
+    pub home: ServerName,
+    /// `None` while it is down.
+    pub machine: Option<Machine<MemoryStore>>,
+    /// What a machine that is down will find.
+    pub store: MemoryStore,
+    /// Its randomness.
+    pub entropy: Stream,
+    /// Milliseconds by which its clock is ahead.
+    pub skew: i64,
+    /// Whether it reaches its server.
+    pub online: bool,
+    /// Its store was never copied or replaced.
+    pub honest: bool,
+    /// Whether its user's server no longer lists it.
+    pub logged_out: bool,
+    pub(crate) facts: DeviceFacts,
+    /// Requests that were listed and not carried out yet.
+    pub(crate) todo: VecDeque<OutgoingRequest>,
+    /// The last listing gave nothing.
+    pub(crate) rests: bool,
+    /// When it does something next, by the world's clock.
+    pub(crate) turn: Option<Timestamp>,
+    pub(crate) crash: Option<CrashPoint>,
+    /// A copy of the store that was laid aside.
+    pub(crate) aside: Option<MemoryStore>,
+    pub(crate) taken: BTreeSet<String>,
+    pub(crate) members: BTreeMap<RoomId, Members>,
+    pub(crate) told: BTreeMap<String, Vec<DeviceFacts>>,
+    pub(crate) desired: BTreeMap<RoomId, (BTreeMap<Device, SignatureKey>, BTreeSet<String>)>,
+}
+
+impl Client {
+    /// A new device of a user, with keys from its own randomness.
+    pub(crate) fn new(seed: u64, name: &Name, user: &str, endorsement: Endorsement) -> Result<Self, MachineError> {
+        let device = Device::new(user, name.0.to_uppercase());
+        let mut entropy = Stream::new(seed, &format!("device {name}"));
+        let matrix_key = ed25519_dalek::SigningKey::from_bytes(&seed_of(&mut entropy)?);
+        let mut machine = Machine::open(MemoryStore::new(), device.clone())?;
+        let request = machine.credential_request(&mut entropy)?;
+        let ed25519 = matrix_key.verifying_key().to_bytes();
+        machine.install_credential(ed25519, matrix_key.sign(&request.payload).to_bytes())?;
+        let facts = DeviceFacts { device: device.clone(), ed25519, mls_key: Some(request.mls_key.0), endorsement };
+        Ok(Self {
+            home: server_of(user),
+            device,
+            machine: Some(machine),
+            store: MemoryStore::new(),
+            entropy,
+            skew: 0,
+            online: true,
+            honest: true,
+            logged_out: false,
+            facts,
+            todo: VecDeque::new(),
+            rests: false,
+            turn: None,
+            crash: None,
+            aside: None,
+            taken: BTreeSet::new(),
+            members: BTreeMap::new(),
+            told: BTreeMap::new(),
+            desired: BTreeMap::new(),
+        })
+    }
+
+    /// A copy that goes on from the same store.
+    pub(crate) fn fork(&self, seed: u64, name: &Name) -> Result<Self, MachineError> {
+        Ok(Self {
+            device: self.device.clone(),
+            home: self.home.clone(),
+            machine: Some(Machine::open(self.journal().clone(), self.device.clone())?),
+            store: MemoryStore::new(),
+            entropy: Stream::new(seed, &format!("device {name}")),
+            honest: false,
+            facts: self.facts.clone(),
+            todo: VecDeque::new(),
+            crash: None,
+            aside: None,
+            taken: self.taken.clone(),
+            members: self.members.clone(),
+            told: self.told.clone(),
+            desired: self.desired.clone(),
+            ..*self
+        })
+    }
+
+    /// Its store as it is now.
+    pub fn journal(&self) -> &MemoryStore {
+        self.machine.as_ref().map_or(&self.store, Machine::journal)
+    }
+
+    /// Its MLS key.
+    pub fn key(&self) -> SignatureKey {
+        SignatureKey(self.facts.mls_key.unwrap_or_default())
+    }
+
+    /// Whether its owner vouches for it.
+    pub fn endorsed(&self) -> bool {
+        self.facts.endorsement == Endorsement::Endorsed
+    }
+
+    /// Whether it runs and reaches its server.
+    pub fn is_up(&self) -> bool {
+        self.online && self.machine.is_some()
+    }
+
+    /// The time by its own clock.
+    pub fn clock(&self, now: Timestamp) -> Timestamp {
+        Timestamp(now.0.saturating_add_signed(self.skew))
+    }
+
+    /// When something is due by its own clock, by the world's.
+    pub(crate) fn wake(&self, now: Timestamp) -> Option<Timestamp> {
+        let local = self.clock(now);
+        let wake = self.machine.as_ref()?.next_wake(local)?;
+        Some(now.plus(wake.0.saturating_sub(local.0).max(1)))
+    }
+
+    /// Where its newest sync ended.
+    pub(crate) fn since(&self) -> Since {
+        Since::parse(self.machine.as_ref().and_then(|machine| machine.sync_position()))
+    }
+
+    /// Drops everything that is not stored.
+    pub(crate) fn go_down(&mut self) {
+        if let Some(machine) = self.machine.take() {
+            self.store = machine.into_journal();
+            self.store.heal();
+        }
+        self.todo.clear();
+        self.crash = None;
+        self.rests = false;
+        self.turn = None;
+    }
+
+    /// Starts again from what is stored.
+    pub(crate) fn come_up(&mut self) -> Result<(), MachineError> {
+        if self.machine.is_none() {
+            self.machine = Some(Machine::open(std::mem::take(&mut self.store), self.device.clone())?);
+        }
+        Ok(())
+    }
+
+    /// Counts a request down; `true` where it crashes.
+    pub(crate) fn crashes_at(&mut self, answer: bool) -> bool {
+        match (&mut self.crash, answer) {
+            (Some(CrashPoint::Request(left)), false) | (Some(CrashPoint::Answer(left)), true) => {
+                let now = *left == 0;
+                *left = left.saturating_sub(1);
+                now
+            }
+            _ => false,
+        }
+    }
+
+    /// The endorsed devices of joined users, and the users who left, as this device was shown them.
+    pub(crate) fn shown(&self, room: &RoomId) -> Option<(BTreeMap<Device, SignatureKey>, BTreeSet<String>)> {
+        let (joined, left) = self.members.get(room)?;
+        let devices = joined.iter().filter_map(|user| self.told.get(user)).flatten();
+        let endorsed = devices.filter(|facts| facts.endorsement == Endorsement::Endorsed);
+        let keyed = endorsed.filter_map(|facts| Some((facts.device.clone(), SignatureKey(facts.mls_key?))));
+        Some((keyed.collect(), left.clone()))
+    }
+}
+
+fn seed_of(entropy: &mut Stream) -> Result<[u8; 32], EntropyError> {
+    let mut seed = [0; 32];
+    entropy.fill(&mut seed)?;
+    Ok(seed)
+}

@@ -1,0 +1,4 @@
+//! The simulated world: what it promises to those who test with it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod story;
