@@ -19,8 +19,8 @@ use crate::table;
 use crate::view::{Encryption, Membership, Report};
 use crate::wire::room::RawEvent;
 
-/// Pages that are asked for to fill a gap.
-const MAX_GAP_PAGES: u16 = 50;
+/// Pages that are asked for to fill a gap: more than a flood has in a night.
+const MAX_GAP_PAGES: u16 = 500;
 
 impl<J: Journal> Machine<J> {
     /// Takes in one sync answer and stores its position last; replaying it changes nothing.
@@ -294,7 +294,9 @@ impl crate::room::Room {
             return;
         };
         let before = placing.anchor().just_before();
-        let until = Some(until.clone());
+        // Below a gap that is still open the same holds: paging goes on down to where that one ends.
+        let open = self.record.gap.take().and_then(|gap| gap.until);
+        let until = open.or_else(|| Some(until.clone()));
         self.record.gap = Some(Gap { from: from.clone(), before, until, pages_left: MAX_GAP_PAGES });
         self.save();
     }

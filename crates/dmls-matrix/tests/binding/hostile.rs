@@ -229,6 +229,26 @@ fn a_flood_of_junk_is_listed_in_part() {
     assert!(records(&world, "alice") < 12_500);
 }
 
+/// A gap that opens while another is still being filled hides nothing.
+#[test]
+fn gaps_in_a_row_are_all_filled() {
+    let (mut world, room) = alice_and_bob();
+    world.send("bob", &room, "before the flood");
+    world.run("bob");
+    let bob = world.device("bob");
+    let junk = json!({ "algorithm": format!("{}.{}", dmls_matrix::NAMESPACE, dmls_matrix::SUITE) });
+    for junks in [30, 1_200] {
+        for _ in 0..junks {
+            world.net.post(&bob, &room.0, "m.room.encrypted", None, junk.clone(), None);
+        }
+        // The sync leaves most of it out, and nothing is asked for yet.
+        world.sync("alice");
+    }
+    world.visit("alice");
+    let shown = world.transcript("alice", &room);
+    assert_eq!((shown.len(), shown[0].as_str()), (1_231, "before the flood"));
+}
+
 fn junk_to_device(number: u32, room: &RoomId) -> Value {
     let welcome = json!({
         "algorithm": format!("{}.welcome.{}", dmls_matrix::NAMESPACE, dmls_matrix::SUITE),
