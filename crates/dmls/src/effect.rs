@@ -249,6 +249,16 @@ pub enum Need {
         /// When the commit began to wait.
         since: Timestamp,
     },
+    /// A way back: this epoch exists, no head of this device descends from it, and its commit cannot be processed here.
+    /// Join it, or one that descends from it, by external commit (SPEC §5.8).
+    ExternalJoin {
+        /// The epoch, by the transcript.
+        epoch: EpochId,
+        /// Its height.
+        height: Height,
+        /// Since when it is out of reach.
+        since: Timestamp,
+    },
 }
 
 /// What the group should do, by itself, as a member.

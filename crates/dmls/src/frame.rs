@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::codec::push_vector;
 use crate::error::Reason;
+use crate::id::LeafIndex;
 use crate::input::BaseProof;
 
 const MLS10: u16 = 1;
@@ -18,8 +19,8 @@ const CONTENT_COMMIT: u8 = 3;
 const SENDER_MEMBER: u8 = 1;
 const SENDER_NEW_MEMBER_COMMIT: u8 = 4;
 const LEAF_SOURCE_COMMIT: u8 = 3;
-
 const BY_REFERENCE: u8 = 2;
+
 /// A forward-only reader over attacker-controlled bytes.
 struct Reader<'a> {
     rest: &'a [u8],
@@ -202,8 +203,17 @@ impl<'a> MessageFrame<'a> {
     }
 }
 
-/// Group id and public transcript of the epoch that a GroupInfo describes (RFC 9420 §12.4.3); its signature is not checked.
-pub(crate) fn group_info_proof(bytes: &[u8]) -> Result<(&[u8], BaseProof), Reason> {
+/// What a GroupInfo says of its epoch (RFC 9420 §12.4.3); its signature is not checked.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupInfoFrame<'a> {
+    pub(crate) group: &'a [u8],
+    pub(crate) proof: BaseProof,
+    /// The leaf that signed it.
+    pub(crate) signer: LeafIndex,
+}
+
+/// Reads the outside of a GroupInfo.
+pub(crate) fn group_info(bytes: &[u8]) -> Result<GroupInfoFrame<'_>, Reason> {
     let (wire_format, mut reader) = header(bytes)?;
     if wire_format != GROUP_INFO {
         return Err(Reason::WrongKind);
@@ -216,5 +226,6 @@ pub(crate) fn group_info_proof(bytes: &[u8]) -> Result<(&[u8], BaseProof), Reaso
     reader.vector()?; // group context extensions
     reader.vector()?; // GroupInfo extensions
     let confirmation_tag = reader.vector()?.to_vec();
-    Ok((group, BaseProof { confirmed_transcript_hash, confirmation_tag }))
+    let signer = LeafIndex(reader.u32()?);
+    Ok(GroupInfoFrame { group, proof: BaseProof { confirmed_transcript_hash, confirmation_tag }, signer })
 }

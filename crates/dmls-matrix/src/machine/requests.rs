@@ -148,10 +148,14 @@ impl<J: Journal> Machine<J> {
 
     /// The GroupInfo of the best entry point, for an external commit.
     fn list_entry(&self, id: &RoomId, room: &Room, listing: &mut Listing<'_>) {
-        if room.group.in_group() || room.group_info.is_some() || !self.may_enter(id, listing.now) {
+        if room.group_info.is_some() {
             return;
         }
-        let Some(entry) = room.record.entries.last() else { return };
+        let entry = match room.group.in_group() {
+            true => room.way_back(listing.now).filter(|_| self.is_free_to_join(id, listing.now)),
+            false => room.record.entries.last().filter(|_| self.may_enter(id, listing.now)).cloned(),
+        };
+        let Some(entry) = entry else { return };
         let (mxc, sha256) = (entry.group_info.url.clone(), entry.group_info.sha256);
         let ticket = RoomTicket::EntryInfo(entry.epoch.id, sha256);
         listing.add_in(room, ticket, || Request::Download { mxc, sha256, max: MAX_MEDIA });

@@ -1,6 +1,6 @@
 //! What a room does by itself: joins, commits that are due, messages that may leave, searches.
 
-use dmls::effect::{Due, Readiness};
+use dmls::effect::{Due, EpochRef, Readiness};
 use dmls::entropy::Entropy;
 use dmls::error::GroupError;
 use dmls::group::Orders;
@@ -39,6 +39,7 @@ impl<J: Journal> Machine<J> {
         self.refresh_desired(id, now, entropy, report)?;
         self.join_by_welcomes(id, now, entropy, report)?;
         if self.rooms.get(id).is_some_and(|room| room.group.in_group()) {
+            self.tend_rejoin(id, now, entropy, report)?;
             self.tend_commit(id, now, entropy, report)?;
             self.tend_draft(id, now, entropy, report)?;
         } else {
@@ -74,6 +75,44 @@ impl<J: Journal> Machine<J> {
             }
             return Ok(());
         };
+        self.enter(id, target, group_info, now, entropy, report)
+    }
+
+    /// Comes back by external commit once others went on where this device cannot follow (SPEC §5.8).
+    fn tend_rejoin(
+        &mut self,
+        id: &RoomId,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        if !self.is_free_to_join(id, now) {
+            return Ok(());
+        }
+        let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
+        if room.seeks_way_back(now) {
+            room.page_for_entries(now);
+            return Ok(());
+        }
+        let (Some(entry), Some((target, group_info))) = (room.way_back(now), room.group_info.take()) else {
+            return Ok(());
+        };
+        if target.id == entry.epoch.id {
+            self.enter(id, entry.epoch, group_info, now, entropy, report)?;
+        }
+        Ok(())
+    }
+
+    /// Joins `target` by external commit; an entry point that is of no use is given up.
+    fn enter(
+        &mut self,
+        id: &RoomId,
+        target: EpochRef,
+        group_info: Vec<u8>,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
         let target_id = target.id;
         let joined = self.try_call(
             id,
@@ -87,21 +126,26 @@ impl<J: Journal> Machine<J> {
             },
         )?;
         if let (Err(error), Some(room)) = (joined, self.rooms.get_mut(id)) {
-            room.record.entries.retain(|entry| entry.epoch.id != target_id);
-            room.save();
+            room.give_up_entry(&target_id);
             report.remarks.push(room.remark(None, None, "external_join", &error.to_string()));
         }
         Ok(())
     }
 
-    /// Whether this device may join by external commit now: of D, joined, and nothing else on its way.
+    /// Whether this device, which is in no epoch, waited long enough and may join by external commit now.
     pub(super) fn may_enter(&self, id: &RoomId, now: Timestamp) -> bool {
+        let after = self.parameters.external_join_after;
+        let waited = self.rooms.get(id).and_then(|room| room.enters_at(after)).is_some_and(|at| at <= now);
+        waited && self.is_free_to_join(id, now)
+    }
+
+    /// Whether nothing else is in the way of an external commit: this device is of D, and nothing is on its way.
+    pub(super) fn is_free_to_join(&self, id: &RoomId, now: Timestamp) -> bool {
         let (Some(room), Some(own)) = (self.rooms.get(id), self.account.own.as_ref()) else { return false };
-        let waited = room.enters_at(self.parameters.external_join_after).is_some_and(|at| at <= now);
         let known = self.facts.knows(&own.device().user);
         let desired = room.desired(&self.facts, (own.device(), &own.key()));
         let held = room.commit_hold.is_some_and(|until| until > now);
-        waited && known && !held && desired.devices.contains_key(own.device()) && room.unpublished().is_none()
+        known && !held && desired.devices.contains_key(own.device()) && room.unpublished().is_none()
     }
 
     /// Whether members or devices of this room changed so lately that nobody answered yet: worth a moment's wait.
@@ -297,7 +341,11 @@ impl Room {
         let mut times: Vec<Option<Timestamp>> = vec![self.commit_hold];
         if self.group.in_group() {
             let due = self.group.due(now);
-            times.extend([due.at, self.group.next_wake(now), self.claims.wait_until(now), self.next_search()]);
+            let rejoin = self.group.may_rejoin_at();
+            times.extend([due.at, self.group.next_wake(now), self.claims.wait_until(now), self.next_search(), rejoin]);
+            if self.seeks_way_back(now) {
+                times.push(Some(self.paging.entries_due()));
+            }
             if due.at.is_some_and(|at| at <= now) && !due.add.is_empty() {
                 times.push(self.claims.next_try(&due.add));
             }

@@ -20,6 +20,8 @@ const MAX_BY_SENDER: usize = 250;
 const MAX_STORIES: usize = 4;
 /// Entry points kept.
 const MAX_ENTRIES: usize = 8;
+/// GroupInfos that are remembered to be of no use.
+const MAX_USELESS: usize = 1_000;
 /// Steps of one walk.
 const MAX_STEPS: usize = 2_000;
 
@@ -76,6 +78,9 @@ impl Room {
     }
 
     fn keep_entry(&mut self, entry: EntryPoint) {
+        if self.useless.contains(&entry.group_info.sha256) {
+            return;
+        }
         let entries = &mut self.record.entries;
         if entries.iter().any(|known| known.epoch.id == entry.epoch.id && known.group_info == entry.group_info) {
             return;
@@ -84,6 +89,18 @@ impl Room {
         entries.sort_by_key(|entry| entry.epoch.height);
         if entries.len() > MAX_ENTRIES {
             entries.remove(0);
+        }
+        self.save();
+    }
+
+    /// This entry point leads nowhere.
+    pub(crate) fn give_up_entry(&mut self, epoch: &EpochId) {
+        let entries = std::mem::take(&mut self.record.entries);
+        let (useless, rest) = entries.into_iter().partition(|entry| entry.epoch.id == *epoch);
+        let useless: Vec<EntryPoint> = useless;
+        self.record.entries = rest;
+        if self.useless.len() < MAX_USELESS {
+            self.useless.extend(useless.iter().map(|entry| entry.group_info.sha256));
         }
         self.save();
     }
@@ -157,7 +174,7 @@ impl Room {
     }
 
     /// These epochs and all that is said to be before them.
-    fn ancestry(&self, from: &BTreeSet<EpochId>) -> BTreeSet<EpochId> {
+    pub(super) fn ancestry(&self, from: &BTreeSet<EpochId>) -> BTreeSet<EpochId> {
         let (mut to_look_at, mut seen) = (from.iter().copied().collect::<Vec<_>>(), BTreeSet::new());
         while let Some(id) = to_look_at.pop() {
             if seen.len() > MAX_STEPS || self.group.epoch(&id).is_some() || !seen.insert(id) {

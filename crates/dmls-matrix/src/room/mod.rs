@@ -6,10 +6,11 @@ pub(crate) mod lineage;
 pub(crate) mod members;
 pub(crate) mod queue;
 pub(crate) mod record;
+pub(crate) mod rejoin;
 pub(crate) mod rows;
 pub(crate) mod search;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use dmls::device::OwnDevice;
@@ -56,6 +57,8 @@ pub(crate) struct Room {
     pub(crate) desired_stale: bool,
     /// The GroupInfo of an entry point, downloaded.
     pub(crate) group_info: Option<(EpochRef, Vec<u8>)>,
+    /// Hashes of GroupInfos that cannot be joined by: they are not heard of again.
+    pub(crate) useless: BTreeSet<[u8; 32]>,
 }
 
 impl Room {
@@ -90,6 +93,7 @@ impl Room {
             paging: search::Paging::default(),
             desired_stale: true,
             group_info: None,
+            useless: BTreeSet::new(),
         })
     }
 

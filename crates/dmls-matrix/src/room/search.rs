@@ -26,6 +26,7 @@ const FIRST_PAUSE: u64 = 5_000;
 const LONGEST_PAUSE: u64 = 300_000;
 /// Pause between runs that look for entry points.
 const ENTRIES_PAUSE: u64 = 30_000;
+const MAX_DOUBLINGS: u32 = 7;
 /// Pauses between runs that look for events missing by their numbers; then they are given up.
 const PAGING_PAUSES: [u64; 4] = [0, 5_000, 30_000, 120_000];
 
@@ -38,8 +39,9 @@ pub(crate) struct Paging {
     attempts: usize,
     next: Timestamp,
     serial: u64,
-    /// Not before this for entry points.
+    /// Not before this for entry points, and how many runs there were.
     next_entries: Timestamp,
+    entries_runs: u32,
 }
 
 /// One run.
@@ -198,7 +200,10 @@ impl Room {
     /// Pages back for a commit that this device could join by.
     pub(crate) fn page_for_entries(&mut self, now: Timestamp) {
         if self.paging.run.is_none() && self.paging.next_entries <= now {
-            self.paging.next_entries = now.plus(ENTRIES_PAUSE);
+            // Who is in the group already has time.
+            let doublings = if self.group.in_group() { self.paging.entries_runs.min(MAX_DOUBLINGS) } else { 0 };
+            self.paging.next_entries = now.plus(ENTRIES_PAUSE << doublings);
+            self.paging.entries_runs = self.paging.entries_runs.saturating_add(1);
             self.start_paging();
         }
     }

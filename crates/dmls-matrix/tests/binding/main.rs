@@ -5,6 +5,7 @@
 mod crash;
 mod everyday;
 mod hostile;
+mod rejoin;
 mod server;
 mod split;
 mod world;

@@ -32,12 +32,20 @@ pub struct Federation {
     counter: u64,
     /// Events kept from the live stream of a server: only paging shows them there.
     pub hidden: BTreeSet<(String, String)>,
+    /// Events that never reach a server.
+    lost: BTreeSet<(String, String)>,
+    /// Types of to-device messages that never arrive.
+    pub silent: BTreeSet<String>,
 }
 
 #[derive(Clone)]
 enum Delivery {
     Event(u64, String, Value),
     ToDevice(Device, Value),
+}
+
+fn id_of(event: &Value) -> String {
+    event["event_id"].as_str().unwrap().to_owned()
 }
 
 pub fn server_of(user: &str) -> String {
@@ -73,9 +81,16 @@ impl Federation {
         }
         let server = self.servers.get_mut(to).unwrap();
         match delivery {
+            Delivery::Event(_, _, event) if self.lost.contains(&(to.to_owned(), id_of(&event))) => {}
             Delivery::Event(number, room, event) => server.accept(number, room, event),
+            Delivery::ToDevice(_, event) if self.silent.contains(event["type"].as_str().unwrap()) => {}
             Delivery::ToDevice(device, event) => server.to_device.entry(device).or_default().push(event),
         }
+    }
+
+    /// This event never reaches this server.
+    pub fn lose(&mut self, server: &str, event_id: &str) {
+        self.lost.insert((server.to_owned(), event_id.to_owned()));
     }
 
     /// Posts an event on the sender's server; a transaction id makes it happen once.

@@ -9,7 +9,8 @@ use crate::entropy::Entropy;
 use crate::error::{GroupError, Reason};
 use crate::frame::{CommitFrame, CommitSender};
 use crate::id::{Device, EpochId, Height, LeafIndex, Locator, Timestamp};
-use crate::mls::{self, Leaf, Processed};
+use crate::input::BaseProof;
+use crate::mls::{self, Leaf, ProcessFailure, Processed};
 use crate::pending::{Kind, On, Waiting};
 use crate::secret::{InputKind, Secret, grant_psk, merge_value, no_chain, psk_secret};
 use crate::wire::{self, Change, CommitData, Justification};
@@ -21,6 +22,15 @@ struct Arrived {
     from: String,
     /// M, when a member answered with it.
     answered: Option<Secret>,
+}
+
+/// M, as far as it is here.
+enum MergeInputs {
+    /// From the heads themselves, or from a member whose answer is about to be tried.
+    Known(Secret),
+    /// From this device's grant: the committer's word.
+    Granted(Secret),
+    Missing,
 }
 
 /// What one look at a commit came to.
@@ -174,37 +184,74 @@ impl Group {
         if let Err(reason) = self.admissible(base, &data, frame.sender) {
             return Ok(Look::Refused(reason, blame));
         }
-        let Some(m) = self.merge_inputs(&data, &frame, arrived.answered.as_ref(), entropy) else {
-            let proof = frame.child_of(&base.proof);
-            let epoch = wire::epoch_id(self.id.as_bytes(), &proof);
-            let resolves = data.resolves.iter().map(|head| head.id).collect();
-            return Ok(Look::Wait(On::MergeValue { epoch, resolves }));
-        };
-        let Some(view) = self.views.get(&base.id) else {
-            return Ok(Look::Refused(Reason::BeyondWindow, blame));
-        };
-        let psk = psk_secret(&no_chain(), &m);
-        let processed = mls::process(view, &base.id, self.id.as_bytes(), &arrived.bytes, psk, entropy);
-        let processed = match processed {
-            Ok(processed) => processed,
-            Err(mls::ProcessFailure::Own(error)) => return Err(error),
-            Err(mls::ProcessFailure::Rejected(reason)) => {
-                self.note_failure(reason, &data, blame.as_ref(), batch);
+        let proof = frame.child_of(&base.proof);
+        let (m, processed) = match self.process(&data, &frame, &proof, arrived, entropy)? {
+            Ok(done) => done,
+            Err(Look::Refused(reason, _)) => {
+                self.note_failure(reason, &data, proof, blame.as_ref(), arrived, now, batch);
                 return Ok(Look::Refused(reason, blame));
             }
+            Err(look) => return Ok(look),
         };
         let place = self.has_place(base, &processed.committer.device);
         if let Err(reason) = place.and_then(|()| changes_match(&data.changes, &processed, frame.sender)) {
             return Ok(Look::Refused(reason, blame));
         }
-        let proof = frame.child_of(&base.proof);
         let base_leaves = base.leaves.clone();
         Ok(self.accept(hash, arrived, data, m, proof, processed, &base_leaves, now, batch))
     }
 
-    fn note_failure(&self, reason: Reason, data: &CommitData, blame: Option<&Device>, batch: &mut Batch) {
+    /// The cryptography of a commit whose bookkeeping is right; `Err` when it waits for M or is refused.
+    fn process(
+        &self,
+        data: &CommitData,
+        frame: &CommitFrame<'_>,
+        proof: &BaseProof,
+        arrived: &Arrived,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Result<(Secret, Processed), Look>, GroupError> {
+        let (base, group) = (data.base.id, self.id.as_bytes());
+        let Some(view) = self.views.get(&base) else { return Ok(Err(Look::Refused(Reason::BeyondWindow, None))) };
+        let inputs = self.merge_inputs(data, frame, arrived.answered.as_ref(), entropy);
+        let granted = matches!(inputs, MergeInputs::Granted(_));
+        if let MergeInputs::Known(m) | MergeInputs::Granted(m) = inputs {
+            let psk = psk_secret(&no_chain(), &m);
+            match mls::process(view, &base, group, &arrived.bytes, psk, entropy) {
+                Ok(processed) => return Ok(Ok((m, processed))),
+                Err(ProcessFailure::Own(error)) => return Err(error),
+                // A grant can lie to one member alone: then M is missing as if there were none.
+                Err(ProcessFailure::Rejected(Reason::Forged)) if granted => {}
+                Err(ProcessFailure::Rejected(reason)) => return Ok(Err(Look::Refused(reason, None))),
+            }
+        }
+        // Only what its committer signed, and what opens here, is worth the wait.
+        match mls::check_without_psk(view, group, &arrived.bytes, entropy) {
+            Ok(()) => {
+                let resolves = data.resolves.iter().map(|head| head.id).collect();
+                Ok(Err(Look::Wait(On::MergeValue { epoch: wire::epoch_id(group, proof), resolves })))
+            }
+            Err(ProcessFailure::Own(error)) => Err(error),
+            Err(ProcessFailure::Rejected(reason)) => Ok(Err(Look::Refused(reason, None))),
+        }
+    }
+
+    /// Others may be able to process what this device cannot: its epoch is remembered (SPEC §5.8).
+    #[allow(clippy::too_many_arguments)]
+    fn note_failure(
+        &mut self,
+        reason: Reason,
+        data: &CommitData,
+        proof: BaseProof,
+        blame: Option<&Device>,
+        arrived: &Arrived,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) {
         if let (Reason::CannotProcess, Some(device)) = (reason, blame) {
             batch.notices.push(Notice::CannotProcess { device: device.clone(), base: data.base.id });
+        }
+        if let Reason::CannotProcess | Reason::BeyondWindow = reason {
+            self.close(proof, data, blame, &arrived.from, now, batch);
         }
     }
 
@@ -259,23 +306,21 @@ impl Group {
         frame: &CommitFrame<'_>,
         answered: Option<&Secret>,
         entropy: &mut dyn Entropy,
-    ) -> Option<Secret> {
+    ) -> MergeInputs {
         if let Some(m) = answered {
-            return Some(m.clone());
+            return MergeInputs::Known(m.clone());
         }
         let held = data.resolves.iter().map(|head| {
             let export = self.dag.get(&head.id)?.merge_export.clone()?;
             Some((InputKind::Head, head.id, export))
         });
         if let Some(inputs) = held.collect::<Option<Vec<_>>>() {
-            return Some(merge_value(inputs));
+            return MergeInputs::Known(merge_value(inputs));
         }
-        if let CommitSender::New = frame.sender {
-            return None;
-        }
-        let view = self.views.get(&data.base.id)?;
-        let context = grant_context(data);
-        mls::open_grant(view, self.id.as_bytes(), &data.grants, &context, &grant_psk(&no_chain()), entropy)
+        let view = self.views.get(&data.base.id).filter(|_| frame.sender != CommitSender::New);
+        let (context, psk) = (grant_context(data), grant_psk(&no_chain()));
+        view.and_then(|view| mls::open_grant(view, self.id.as_bytes(), &data.grants, &context, &psk, entropy))
+            .map_or(MergeInputs::Missing, MergeInputs::Granted)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -285,7 +330,7 @@ impl Group {
         arrived: &Arrived,
         data: CommitData,
         m: Secret,
-        proof: crate::input::BaseProof,
+        proof: BaseProof,
         processed: Processed,
         base_leaves: &[Leaf],
         now: Timestamp,
@@ -455,7 +500,7 @@ impl Group {
 }
 
 /// The device whose leaf signed the commit, as far as the base shows it.
-fn blame(base: &Epoch, sender: CommitSender) -> Option<Device> {
+pub(super) fn blame(base: &Epoch, sender: CommitSender) -> Option<Device> {
     let CommitSender::Member(index) = sender else { return None };
     base.leaves.iter().find(|leaf| leaf.index == LeafIndex(index)).map(|leaf| leaf.device.clone())
 }

@@ -4,11 +4,11 @@ use sha2::{Digest, Sha256};
 
 use super::outgoing::welcome_context;
 use super::{Batch, Group, rejected};
-use crate::dag::Epoch;
+use crate::dag::{Epoch, is_desired};
 use crate::effect::{Applied, EpochKind, EpochRef, Outcome, OutgoingCommit, Verdict};
 use crate::entropy::Entropy;
 use crate::error::{GroupError, Reason};
-use crate::frame::{CommitFrame, CommitSender, group_info_proof};
+use crate::frame::{CommitFrame, CommitSender, group_info as group_info_frame};
 use crate::id::{Device, Height, LeafIndex, Locator, Timestamp};
 use crate::input::Welcome;
 use crate::journal::Durable;
@@ -175,11 +175,13 @@ impl Group {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Durable<Outcome>, GroupError> {
-        let (group, proof) = group_info_proof(group_info).map_err(GroupError::GroupInfo)?;
-        if group != self.id.as_bytes() {
+        let frame = group_info_frame(group_info).map_err(GroupError::GroupInfo)?;
+        if frame.group != self.id.as_bytes() {
             return Err(GroupError::GroupInfo(Reason::OtherGroup));
         }
-        if wire::epoch_id(group, &proof) != target.id || self.dag.height_of(&target) != target.height {
+        let known = self.known_closed().get(&target.id).map(|closed| closed.height);
+        let height = known.unwrap_or_else(|| self.dag.height_of(&target));
+        if wire::epoch_id(frame.group, &frame.proof) != target.id || height != target.height {
             return Err(GroupError::GroupInfo(Reason::Mismatch));
         }
         let desired = self.desired.devices.iter().map(|(device, facts)| (device, &facts.key.0));
@@ -192,6 +194,9 @@ impl Group {
             grants: Vec::new(),
         };
         let built = mls::join_externally(self.id.as_bytes(), group_info, &self.own, data.encode(), entropy)?;
+        if self.in_group() && !self.is_vouched(&built.facts, frame.signer) {
+            return Err(GroupError::GroupInfo(Reason::BadCredential));
+        }
         let creator = self.own.device().clone();
         let mut epoch = self.entry_epoch(built.facts, Some(data), EpochKind::External, creator, now);
         epoch.own = true;
@@ -208,6 +213,16 @@ impl Group {
             welcomes: Vec::new(),
         };
         self.finish_own(epoch, built.view, commit, now, entropy)
+    }
+}
+
+impl Group {
+    /// Whether the leaf that signed a GroupInfo is a device of D: a device that is in the group believes no other.
+    ///
+    /// A signer that is no longer there was this device's own old leaf: an external commit removes no other.
+    fn is_vouched(&self, facts: &EpochFacts, signer: LeafIndex) -> bool {
+        let signer = facts.leaves.iter().find(|leaf| leaf.index == signer);
+        signer.is_none_or(|leaf| is_desired(&self.desired, leaf))
     }
 }
 

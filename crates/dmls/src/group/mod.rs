@@ -13,6 +13,9 @@ mod members;
 mod messages;
 mod outgoing;
 mod records;
+mod rejoin;
+#[cfg(test)]
+mod rejoin_tests;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -39,6 +42,7 @@ pub use outgoing::Orders;
 pub use view::Standing;
 
 use records::Traffic;
+use rejoin::Closed;
 
 /// Parameters, with the defaults of SPEC §5.6.
 #[derive(Debug, Clone)]
@@ -57,6 +61,10 @@ pub struct Settings {
     pub max_heads: usize,
     /// Commits that one device may make on one base.
     pub max_children: usize,
+    /// Milliseconds before a device that cannot follow the others comes back by external commit.
+    pub rejoin_after: u64,
+    /// Milliseconds between one rejoin and the next; doubles with each.
+    pub rejoin_pause: u64,
 }
 
 impl Default for Settings {
@@ -69,6 +77,8 @@ impl Default for Settings {
             max_held: 64,
             max_heads: 64,
             max_children: 2,
+            rejoin_after: 60_000,
+            rejoin_pause: 600_000,
         }
     }
 }
@@ -93,6 +103,8 @@ pub struct Group {
     /// Raw commits, to be served again to members that lack them.
     commit_bytes: BTreeMap<EpochId, Vec<u8>>,
     pending: Pending,
+    /// Epochs whose commits were refused although others may have processed them.
+    closed: BTreeMap<EpochId, Closed>,
     desired: Desired,
     departures: BTreeMap<Locator, Departure>,
     /// When something first became due; traffic does not push it.
@@ -133,6 +145,7 @@ impl Group {
             traffic: BTreeMap::new(),
             commit_bytes: BTreeMap::new(),
             pending: Pending::default(),
+            closed: BTreeMap::new(),
             desired: Desired::default(),
             departures: BTreeMap::new(),
             due_since: None,

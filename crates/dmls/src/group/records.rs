@@ -1,4 +1,4 @@
-//! The persistent form of a group: versioned records in six tables (docs/STORAGE.md).
+//! The persistent form of a group: versioned records in seven tables (docs/STORAGE.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use zeroize::Zeroizing;
 
+use super::rejoin::Closed;
 use super::{Batch, Departure, Group, Settings};
 use crate::codec::{RecordError, from_record, to_record};
 use crate::dag::{Epoch, Removal};
@@ -32,6 +33,8 @@ pub(crate) const TRAFFIC: Table = Table("dmls.traffic");
 pub(crate) const COMMIT: Table = Table("dmls.commit");
 /// Waiting inputs.
 pub(crate) const PENDING: Table = Table("dmls.pending");
+/// Epochs that cannot be entered.
+pub(crate) const CLOSED: Table = Table("dmls.closed");
 
 const VERSION: u8 = 1;
 /// Sequence numbers that may be missing below the highest one seen, for each sender.
@@ -225,6 +228,14 @@ impl Group {
         Write::delete(PENDING, self.key(&[key]))
     }
 
+    pub(super) fn closed_record(&self, closed: &Closed) -> Write {
+        Write::put(CLOSED, self.key(&[&closed.id.0]), to_record(VERSION, closed))
+    }
+
+    pub(super) fn forget_closed(&self, id: &EpochId) -> Write {
+        Write::delete(CLOSED, self.key(&[&id.0]))
+    }
+
     /// Keeps a new epoch: stub, view and commit, in one transaction with everything else of the batch.
     pub(super) fn insert(&mut self, epoch: Epoch, view: Option<View>, commit: Option<&[u8]>, batch: &mut Batch) {
         let id = epoch.id;
@@ -238,6 +249,7 @@ impl Group {
             self.commit_bytes.insert(id, commit.to_vec());
             batch.writes.push(Write::put(COMMIT, self.key(&[&id.0]), commit.to_vec()));
         }
+        self.open_again(&id, batch);
         self.retain(batch);
     }
 
@@ -300,6 +312,10 @@ impl Group {
         }
         for (_, bytes) in scan(records, PENDING, &prefix)? {
             this.pending.insert(read(PENDING, &bytes)?);
+        }
+        for (_, bytes) in scan(records, CLOSED, &prefix)? {
+            let closed: Closed = read(CLOSED, &bytes)?;
+            this.closed.insert(closed.id, closed);
         }
         this.load_by_epoch(records, &prefix)?;
         Ok(this)

@@ -18,10 +18,10 @@ use crate::package::KeyPackages;
 use crate::secret::{Secret, merge_value, no_chain, psk_secret};
 use crate::wire::{CommitData, PskId};
 
-const NOW: Timestamp = Timestamp(1);
+pub(super) const NOW: Timestamp = Timestamp(1);
 
 /// Counts up through SHA-256: not random, but never the same.
-struct Counter(u64);
+pub(super) struct Counter(pub(super) u64);
 
 impl Entropy for Counter {
     fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
@@ -35,7 +35,7 @@ impl Entropy for Counter {
 }
 
 /// Takes everything and keeps nothing: these tests never reload.
-struct Void;
+pub(super) struct Void;
 
 impl Records for Void {
     type Error = std::convert::Infallible;
@@ -55,11 +55,11 @@ impl Journal for Void {
     }
 }
 
-fn take<T>(durable: Durable<T>) -> T {
+pub(super) fn take<T>(durable: Durable<T>) -> T {
     durable.persist(&mut Void).unwrap()
 }
 
-fn own(name: &str, seed: u8) -> Arc<OwnDevice> {
+pub(super) fn own(name: &str, seed: u8) -> Arc<OwnDevice> {
     let (matrix, signing) = (SigningKey::from_bytes(&[seed; 32]), SigningKey::from_bytes(&[seed + 100; 32]));
     let device = Device::new(name, "D");
     let payload = Credential::payload(&device, &signing.public(), 0);

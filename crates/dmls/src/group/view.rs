@@ -55,8 +55,11 @@ impl Group {
     /// What is to be fetched or asked for.
     pub fn needs(&self, now: Timestamp) -> Vec<Need> {
         let mut needs: Vec<Need> = Vec::new();
+        let closed = self.known_closed();
         for (_, waiting) in self.pending.iter() {
             let need = match &waiting.on {
+                // Its commit is here already: to have it again is no help.
+                On::Epoch(epoch, _) if closed.contains_key(epoch) => continue,
                 On::Epoch(epoch, hint) => Need::Commit { epoch: *epoch, hint: hint.clone(), since: waiting.since },
                 On::MergeValue { epoch, resolves } if waiting.since.plus(self.settings.grace) <= now => {
                     Need::MergeValue { epoch: *epoch, ask: self.who_may_know(resolves), since: waiting.since }
@@ -71,6 +74,7 @@ impl Group {
                 needs.push(need);
             }
         }
+        needs.extend(self.external_joins(now));
         needs
     }
 
@@ -91,7 +95,7 @@ impl Group {
             On::Epoch(..) => None,
         });
         let until = self.pending.iter().map(|(_, waiting)| waiting.until);
-        grace.chain(until).chain(self.due(now).at).min()
+        grace.chain(until).chain(self.due(now).at).chain(self.next_rejoin(now)).min()
     }
 
     /// The epoch that this device would send in.

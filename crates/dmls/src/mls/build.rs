@@ -64,6 +64,8 @@ pub(crate) fn commit(
     let psk_id = PreSharedKeyId::new(SUITE, provider.rand(), Psk::External(ExternalPsk::new(plan.psk_id.encode())))
         .map_err(|_| GroupError::Entropy(crate::entropy::EntropyError))?;
     mls.set_aad(plan.authenticated_data);
+    #[cfg(test)]
+    let provider = provider.spoiling(super::poison::keys(&mls));
     let bundle = mls
         .commit_builder()
         .consume_proposal_store(false)

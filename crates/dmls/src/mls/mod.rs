@@ -9,6 +9,8 @@ mod build;
 mod facts;
 mod join;
 mod message;
+#[cfg(test)]
+pub(crate) mod poison;
 mod process;
 pub(crate) mod provider;
 
@@ -22,7 +24,7 @@ pub(crate) use facts::{EpochFacts, Leaf};
 pub(crate) use join::{join_externally, join_welcome, open_welcome_grant, package_references, seal_welcome_grant};
 pub(crate) use message::{OpenFailure, open, seal};
 pub(crate) use openmls::prelude::KeyPackage as Package;
-pub(crate) use process::{ProcessFailure, Processed, devices, open_grant, process, seal_grant};
+pub(crate) use process::{ProcessFailure, Processed, check_without_psk, devices, open_grant, process, seal_grant};
 pub(crate) use provider::{Provider, View};
 
 /// MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 (RFC 9420 §17.1).

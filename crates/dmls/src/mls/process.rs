@@ -78,6 +78,27 @@ pub(crate) fn process(
     Ok(Processed { committer, added, removed, staged: Some(Staged { view: provider.into_view(), facts }) })
 }
 
+/// Checks all of a commit on `base` that can be checked without its PSK: who signed it, and whether its path opens here.
+pub(crate) fn check_without_psk(
+    base: &View,
+    group: &[u8],
+    bytes: &[u8],
+    entropy: &mut dyn Entropy,
+) -> Result<(), ProcessFailure> {
+    use openmls::group::StageCommitError as Stage;
+    let message = super::decode(bytes)?.try_into_protocol_message().map_err(|_| Reason::WrongKind)?;
+    let provider = Provider::over(base, entropy).with_psk(Secret::new([0; 32]));
+    let mut mls = load(&provider, group)?;
+    match mls.process_message(&provider, message).map(ProcessedMessage::into_content) {
+        // The tag is checked last, and only with the right PSK it can fit.
+        Err(ProcessMessageError::InvalidCommit(Stage::ConfirmationTagMismatch)) => Ok(()),
+        Err(error) => Err(refusal(&error).into()),
+        // It removes this device, which is told before any secret is needed.
+        Ok(ProcessedMessageContent::StagedCommitMessage(staged)) if staged.self_removed() => Ok(()),
+        Ok(_) => Err(Reason::Forged.into()),
+    }
+}
+
 fn sender_of(sender: &Sender) -> Result<CommitSender, Reason> {
     match sender {
         Sender::Member(leaf) => Ok(CommitSender::Member(leaf.u32())),

@@ -4,6 +4,7 @@
 #[cfg(dmls_mutants)]
 mod craft;
 mod hostile;
+mod rejoin;
 mod order;
 mod rules;
 mod split;

@@ -29,12 +29,26 @@ pub(crate) struct Crypto {
     failed: AtomicBool,
     /// A commit is being made, whose Removes are to stand in the caller's order.
     ordered: bool,
+    /// Keys for which seals are spoiled; here and not in the thread, for OpenMLS seals in several.
+    #[cfg(test)]
+    spoiled: Vec<Vec<u8>>,
 }
 
 impl Crypto {
     /// Without a seed everything works except what needs randomness.
     pub(super) fn new(seed: Option<Zeroizing<[u8; 32]>>) -> Self {
-        Self { seed, failed: AtomicBool::new(false), ordered: false }
+        Self {
+            seed,
+            failed: AtomicBool::new(false),
+            ordered: false,
+            #[cfg(test)]
+            spoiled: Vec::new(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn spoil(&mut self, keys: Vec<Vec<u8>>) {
+        self.spoiled = keys;
     }
 
     pub(super) fn keep_order(&mut self) {
@@ -207,6 +221,8 @@ impl OpenMlsCrypto for Crypto {
         ptxt: &[u8],
     ) -> Result<HpkeCiphertext, CryptoError> {
         suite_only(&config)?;
+        #[cfg(test)]
+        let info = if self.spoiled.iter().any(|key| key == pk_r) { b"spoiled" } else { info };
         let (enc, ciphertext) =
             seal::seal(&::hpke::OpModeS::Base, self.fresh([pk_r, info, aad, ptxt])?, pk_r, info, aad, ptxt)
                 .map_err(|error| hpke_failure(error, CryptoError::HpkeEncryptionError))?;

@@ -55,6 +55,13 @@ impl<'a> Provider<'a> {
         self
     }
 
+    /// What is sealed to these keys will not open.
+    #[cfg(test)]
+    pub(super) fn spoiling(mut self, keys: Vec<Vec<u8>>) -> Self {
+        self.crypto.spoil(keys);
+        self
+    }
+
     /// Makes commits whose Remove proposals stand where [`order::place`] put them.
     pub(crate) fn in_order(mut self) -> Self {
         self.crypto.keep_order();

@@ -1,0 +1,144 @@
+//! Who cannot follow the others comes back without anybody's help (SPEC §5.8).
+
+use dmls::effect::EpochKind;
+use dmls_matrix::RoomId;
+use dmls_matrix::facts::Endorsement;
+
+use crate::world::{World, user};
+
+const ONE: &str = "one.test";
+const TWO: &str = "two.test";
+
+/// Alice on one server, Bob and Carol on the other, in a room.
+fn three_friends() -> (World, RoomId) {
+    let mut world = World::new(&[ONE, TWO]);
+    for (name, server) in [("alice", ONE), ("bob", TWO), ("carol", TWO), ("erin", ONE), ("frank", TWO)] {
+        world.add(name, &user(name, server), Endorsement::Endorsed);
+    }
+    world.settle();
+    let room = world.create("alice", "!room");
+    for name in ["bob", "carol"] {
+        world.invite("alice", &room, &user(name, TWO));
+        world.join(name, &room);
+        world.settle();
+    }
+    world.assert_together(&room, &["alice", "bob", "carol"]);
+    (world, room)
+}
+
+/// Time goes on; all devices that are online do what is due.
+fn wait(world: &mut World, minutes: u64) {
+    for _ in 0..minutes * 6 {
+        world.now += 10_000;
+        world.settle();
+    }
+}
+
+/// The newest event of the other server is lost on its way to Alice's: no sync, no paging, no request brings it.
+fn lose_newest(world: &mut World) {
+    let newest = world.net.servers[TWO].stream.last().unwrap().1["event_id"].clone();
+    world.net.lose(ONE, newest.as_str().unwrap());
+    world.net.silent = ["commit_reply", "merge_reply"].map(|name| format!("{}.{name}", dmls_matrix::NAMESPACE)).into();
+}
+
+fn rejoins(world: &mut World, name: &str, room: &RoomId) -> Vec<String> {
+    let log = world.client(name).machine.as_mut().unwrap().log(room).unwrap();
+    let external = log.into_iter().filter(|info| info.kind == EpochKind::External);
+    external.map(|info| info.epoch.creator.device.to_lowercase()).collect()
+}
+
+fn assert_all_read(world: &mut World, room: &RoomId, names: &[&str]) {
+    for name in names {
+        world.send(name, room, &format!("{name} is here"));
+        world.settle();
+    }
+    for name in names {
+        let read = world.transcript(name, room);
+        assert!(names.iter().all(|other| read.contains(&format!("{other} is here"))), "{name}: {read:?}");
+    }
+}
+
+/// A commit that nobody can give any more, and others on top of it (SPEC §5.8, §6.9).
+#[test]
+fn a_lost_commit_strands_nobody() {
+    let (mut world, room) = three_friends();
+    world.net.cut(ONE, TWO);
+    world.update("bob", &room);
+    world.settle();
+    lose_newest(&mut world);
+    world.update("carol", &room);
+    world.settle();
+    world.send("bob", &room, "where is Alice?");
+    world.settle();
+    world.net.heal();
+    world.settle();
+    assert_ne!(world.head("alice", &room), world.head("bob", &room));
+    assert_eq!(rejoins(&mut world, "alice", &room), Vec::<String>::new(), "at once is too soon");
+    wait(&mut world, 10);
+    world.assert_together(&room, &["alice", "bob", "carol"]);
+    assert_eq!(rejoins(&mut world, "bob", &room), ["alice"]);
+    assert_all_read(&mut world, &room, &["alice", "bob", "carol"]);
+    let before = rejoins(&mut world, "alice", &room);
+    wait(&mut world, 60);
+    assert_eq!(rejoins(&mut world, "alice", &room), before, "once is enough");
+}
+
+/// Both sides rekeyed, and the merge cannot be opened: nobody tells the merge value.
+#[test]
+fn a_merge_value_that_nobody_tells_strands_nobody() {
+    for crash in [false, true] {
+        let (mut world, room) = three_friends();
+        world.net.cut(ONE, TWO);
+        world.update("carol", &room);
+        world.settle();
+        lose_newest(&mut world);
+        for _ in 0..3 {
+            world.update("alice", &room);
+            world.settle();
+        }
+        world.net.heal();
+        world.settle();
+        world.update("bob", &room);
+        world.settle();
+        assert_ne!(world.head("alice", &room), world.head("bob", &room));
+        if crash {
+            world.reopen("alice");
+        }
+        wait(&mut world, 10);
+        world.assert_together(&room, &["alice", "bob", "carol"]);
+        assert_eq!(rejoins(&mut world, "bob", &room), ["alice"]);
+        assert_all_read(&mut world, &room, &["alice", "bob", "carol"]);
+    }
+}
+
+/// Added on one side only, with nobody of both sides online: each waits for a Welcome, and none joins anew.
+#[test]
+fn one_sided_members_wait_for_the_others() {
+    let (mut world, room) = three_friends();
+    world.net.cut(ONE, TWO);
+    world.invite("alice", &room, &user("erin", ONE));
+    world.join("erin", &room);
+    world.settle();
+    world.invite("carol", &room, &user("frank", TWO));
+    world.join("frank", &room);
+    world.settle();
+    for (name, text) in [("erin", "one"), ("frank", "two")] {
+        world.update(name, &room);
+        world.settle();
+        world.send(name, &room, text);
+        world.settle();
+    }
+    for name in ["alice", "bob", "carol"] {
+        world.client(name).online = false;
+    }
+    world.net.heal();
+    wait(&mut world, 30);
+    for name in ["erin", "frank"] {
+        assert_eq!(rejoins(&mut world, name, &room), Vec::<String>::new(), "{name}");
+    }
+    for name in ["alice", "bob", "carol"] {
+        world.client(name).online = true;
+    }
+    world.settle();
+    world.assert_together(&room, &["alice", "bob", "carol", "erin", "frank"]);
+}

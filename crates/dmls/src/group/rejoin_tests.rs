@@ -1,0 +1,290 @@
+//! Members whom a dishonest one shuts out: they come back, and everybody ends in one epoch.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::tests::{Counter, NOW, own, take};
+use super::{Group, Orders, Settings};
+use crate::effect::{Applied, EpochKind, Need, Notice, OutgoingCommit, Publish, Readiness, Verdict};
+use crate::id::{Device, EpochId, GroupId, Locator, Timestamp};
+use crate::input::{Desired, DesiredDevice, Input, Welcome};
+use crate::mls::poison::poison;
+use crate::package::KeyPackages;
+
+const NAMES: [&str; 7] = ["mallory", "anna", "bob", "carol", "dan", "erin", "frank"];
+
+struct Peer {
+    group: Group,
+    packages: KeyPackages,
+    seen: usize,
+    blamed: Vec<Device>,
+    read: BTreeSet<String>,
+}
+
+enum Posted {
+    Commit(Box<OutgoingCommit>),
+    Message(Vec<u8>),
+}
+
+/// One room, one server, everybody online; answers to requests come at once.
+struct Room {
+    peers: BTreeMap<&'static str, Peer>,
+    log: Vec<(&'static str, Posted)>,
+    entropy: Counter,
+    now: Timestamp,
+    /// Nobody answers to who lacks a merge value.
+    mute: bool,
+}
+
+impl Room {
+    /// Mallory makes the group and adds the others by one commit: nobody else has a path in the tree.
+    fn of(count: usize) -> Self {
+        let names = &NAMES[..count];
+        let owns: Vec<_> = names.iter().zip(1..).map(|(name, seed)| own(name, seed)).collect();
+        let joined = Locator("$join".into());
+        let vouched =
+            owns.iter().map(|own| (own.device().clone(), DesiredDevice { key: own.key(), joined: joined.clone() }));
+        let desired = Desired { devices: vouched.collect() };
+        let mut room = Self { peers: BTreeMap::new(), log: Vec::new(), entropy: Counter(0), now: NOW, mute: false };
+        let mut packages = Vec::new();
+        for (name, own) in names.iter().zip(&owns) {
+            let mut group = Group::new(GroupId::new("!r"), own.clone(), Settings::default());
+            take(group.handle(Input::Desired(desired.clone()), NOW, &mut room.entropy).unwrap());
+            let mut kept = KeyPackages::default();
+            let made = take(kept.generate(own, 1, false, &mut room.entropy).unwrap());
+            packages.push((own.device().clone(), made[0].bytes.clone()));
+            let peer = Peer { group, packages: kept, seen: 0, blamed: Vec::new(), read: BTreeSet::new() };
+            room.peers.insert(*name, peer);
+        }
+        let mallory = room.peers.get_mut("mallory").unwrap();
+        take(mallory.group.create(NOW, &mut room.entropy).unwrap());
+        room.commit("mallory", packages.split_off(1));
+        room.settle();
+        room
+    }
+
+    fn group(&self, name: &str) -> &Group {
+        &self.peers[name].group
+    }
+
+    fn commit(&mut self, name: &'static str, packages: Vec<(Device, Vec<u8>)>) {
+        let orders = Orders { update: packages.is_empty(), packages };
+        let group = &mut self.peers.get_mut(name).unwrap().group;
+        let outcome = take(group.carry_out(orders, self.now, &mut self.entropy).unwrap());
+        self.publish(name, outcome.publish);
+    }
+
+    fn publish(&mut self, name: &'static str, publish: Vec<Publish>) {
+        for publish in publish {
+            match publish {
+                Publish::Commit(commit) => {
+                    let locator = Locator(format!("${}", self.log.len()));
+                    let input = Input::Published { epoch: commit.epoch.id, locator };
+                    self.log.push((name, Posted::Commit(commit)));
+                    self.input(name, input);
+                }
+                Publish::MergeReply { to, epoch, value } => {
+                    let from = Device::new(name, "D");
+                    self.input(known(&to.user), Input::MergeReply { epoch, value, from });
+                }
+                Publish::CommitReply { .. } => {}
+            }
+        }
+    }
+
+    fn input(&mut self, name: &'static str, input: Input) -> Verdict {
+        let peer = self.peers.get_mut(name).unwrap();
+        let outcome = take(peer.group.handle(input, self.now, &mut self.entropy).unwrap());
+        for notice in outcome.notices {
+            if let Notice::CannotProcess { device, .. } = notice {
+                peer.blamed.push(device);
+            }
+        }
+        let settled = outcome.settled.into_iter().map(|settled| settled.verdict);
+        for verdict in settled.chain([outcome.verdict]).collect::<Vec<_>>() {
+            if let Verdict::Applied(Applied::Message(opened)) = &verdict {
+                peer.read.insert(String::from_utf8(opened.plaintext.to_vec()).unwrap());
+            }
+        }
+        self.publish(name, outcome.publish);
+        Verdict::Known
+    }
+
+    /// Everything new in the room, Welcomes first.
+    fn take_in(&mut self, name: &'static str) {
+        while self.peers[name].seen < self.log.len() {
+            let at = self.peers[name].seen;
+            self.peers.get_mut(name).unwrap().seen += 1;
+            let (from, posted) = &self.log[at];
+            let (from, locator) = (*from, Locator(format!("${at}")));
+            let input = match posted {
+                _ if from == name => continue,
+                Posted::Message(bytes) => {
+                    Input::Message { bytes: bytes.clone(), locator, from: from.into(), commit: None }
+                }
+                Posted::Commit(commit) => {
+                    let bytes = commit.bytes.clone();
+                    let welcome = commit.welcomes.iter().find(|welcome| welcome.to.user == name).map(|out| Welcome {
+                        bytes: out.bytes.clone(),
+                        commit: bytes.clone(),
+                        locator: locator.clone(),
+                        epoch: commit.epoch.id,
+                        base: out.base.clone(),
+                        grant: out.grant.clone(),
+                    });
+                    if let Some(welcome) = welcome {
+                        let peer = self.peers.get_mut(name).unwrap();
+                        take(peer.group.join(welcome, &mut peer.packages, self.now, &mut self.entropy).unwrap());
+                    }
+                    Input::Commit { bytes, locator: Some(locator), from: from.into() }
+                }
+            };
+            self.input(name, input);
+        }
+    }
+
+    /// What a host does by itself: asks for merge values, comes back by external commit, commits what is due.
+    fn tend(&mut self, name: &'static str) -> bool {
+        self.take_in(name);
+        let before = self.log.len();
+        let needs = self.group(name).needs(self.now);
+        for need in &needs {
+            if let (Need::MergeValue { epoch, ask, .. }, false) = (need, self.mute) {
+                for asked in ask {
+                    let from = Device::new(name, "D");
+                    self.input(known(&asked.user), Input::MergeRequest { epoch: *epoch, from });
+                }
+            }
+        }
+        self.come_back(name, &needs);
+        let due = self.group(name).due(self.now);
+        if due.at.is_some_and(|at| at <= self.now) && !(due.remove.is_empty() && due.resolve.is_empty()) {
+            let group = &mut self.peers.get_mut(name).unwrap().group;
+            let outcome = take(group.carry_out(Orders::default(), self.now, &mut self.entropy).unwrap());
+            self.publish(name, outcome.publish);
+        }
+        self.log.len() > before
+    }
+
+    fn come_back(&mut self, name: &'static str, needs: &[Need]) {
+        let wanted = |id: &EpochId| needs.iter().any(|n| matches!(n, Need::ExternalJoin { epoch, .. } if epoch == id));
+        let commits = self.log.iter().filter_map(|(_, posted)| match posted {
+            Posted::Commit(commit) if wanted(&commit.epoch.id) => Some(commit),
+            _ => None,
+        });
+        let Some(best) = commits.max_by_key(|commit| commit.epoch.height) else { return };
+        let (target, info) = (best.epoch.clone(), best.group_info.clone());
+        let group = &mut self.peers.get_mut(name).unwrap().group;
+        let outcome = take(group.join_externally(&info, target, self.now, &mut self.entropy).unwrap());
+        self.publish(name, outcome.publish);
+    }
+
+    /// All go on until nothing more comes within an hour.
+    fn settle(&mut self) {
+        let names: Vec<_> = self.peers.keys().copied().collect();
+        let mut until = self.now.plus(3_600_000);
+        while self.now < until {
+            let busy = names.iter().map(|name| self.tend(name)).filter(|busy| *busy).count() > 0;
+            assert!(self.log.len() < 200, "the room never settles");
+            let wakes = names.iter().filter_map(|name| self.group(name).next_wake(self.now));
+            let wake = wakes.filter(|at| *at > self.now).min().unwrap_or(until);
+            self.now = if busy { self.now.plus(500) } else { wake.max(self.now.plus(500)) };
+            until = if busy { self.now.plus(3_600_000) } else { until };
+        }
+    }
+
+    fn say(&mut self, name: &'static str, text: &str) {
+        let group = &mut self.peers.get_mut(name).unwrap().group;
+        let sealed = take(group.seal(&mut |_| text.as_bytes().to_vec(), self.now, &mut self.entropy).unwrap());
+        self.log.push((name, Posted::Message(sealed.bytes)));
+    }
+
+    fn rejoins(&self) -> Vec<&'static str> {
+        let external = |name: &str, id: &EpochId| self.group(name).epoch(id).unwrap().kind == EpochKind::External;
+        let commits = self.log.iter().filter_map(|(name, posted)| match posted {
+            Posted::Commit(commit) => Some((*name, commit.epoch.id)),
+            Posted::Message(_) => None,
+        });
+        commits.filter(|(name, id)| external(name, id)).map(|(name, _)| name).collect()
+    }
+
+    /// One canonical epoch with exactly the devices of D, in which everybody reads everybody.
+    fn assert_together(&mut self) {
+        let names: Vec<_> = self.peers.keys().copied().collect();
+        let head = self.group("mallory").canonical();
+        for name in &names {
+            assert_eq!(self.group(name).canonical(), head, "{name}");
+            let leaves: BTreeSet<_> = self.group(name).readers(&head.unwrap()).unwrap().into_iter().collect();
+            assert_eq!(leaves, names.iter().map(|name| Device::new(*name, "D")).collect());
+            assert_eq!(self.group(name).needs(self.now), [], "{name}");
+        }
+        // Who healed on the fork that lost does so again first (SPEC §3.10).
+        for name in &names {
+            if let Readiness::CommitFirst(_) = self.group(name).readiness() {
+                self.commit(name, Vec::new());
+                self.settle();
+            }
+        }
+        for name in &names {
+            self.say(name, &format!("from {name}"));
+        }
+        for name in &names {
+            self.take_in(name);
+            let others = names.iter().filter(|other| *other != name);
+            assert!(others.clone().all(|other| self.peers[name].read.contains(&format!("from {other}"))), "{name}");
+        }
+    }
+}
+
+fn known(user: &str) -> &'static str {
+    NAMES.iter().find(|name| **name == user).unwrap()
+}
+
+fn devices(names: &[&str]) -> Vec<Device> {
+    names.iter().map(|name| Device::new(*name, "D")).collect()
+}
+
+/// A path that does not open for Bob leaves him behind for a minute or two; then he comes back (SPEC §5.8).
+#[test]
+fn who_is_shut_out_by_a_path_comes_back() {
+    let mut room = Room::of(4);
+    let before = room.group("bob").canonical();
+    let guard = poison(&devices(&["bob"]));
+    room.commit("mallory", Vec::new());
+    drop(guard);
+    let names: Vec<_> = room.peers.keys().copied().collect();
+    names.iter().for_each(|name| room.take_in(name));
+    assert_eq!(room.group("bob").canonical(), before);
+    assert_eq!(room.group("anna").canonical(), room.group("mallory").canonical());
+    assert_eq!(room.group("bob").needs(room.now.plus(59_999)), []);
+    assert!(room.group("bob").next_wake(room.now).unwrap() <= room.now.plus(120_000));
+    assert!(matches!(room.group("bob").needs(room.now.plus(120_000))[..], [Need::ExternalJoin { .. }]));
+    room.say("anna", "where Bob is not");
+    room.settle();
+    assert_eq!(room.rejoins(), ["bob"]);
+    for (name, peer) in &room.peers {
+        let blamed = if *name == "bob" { devices(&["mallory"]) } else { Vec::new() };
+        assert_eq!(peer.blamed, blamed, "{name}");
+    }
+    room.assert_together();
+    assert!(!room.peers["bob"].read.contains("where Bob is not"));
+}
+
+/// Whoever is shut out, the group comes together again, and the one to blame is named (SPEC §3.1, §5.8).
+#[test]
+fn every_set_of_receivers_that_is_shut_out_comes_back() {
+    for set in 1..1_u32 << 6 {
+        let mut room = Room::of(7);
+        let out: Vec<_> = (0..6).filter(|bit| set >> bit & 1 == 1).map(|bit| NAMES[1 + bit]).collect();
+        let guard = poison(&devices(&out));
+        room.commit("mallory", Vec::new());
+        drop(guard);
+        room.settle();
+        for (name, peer) in &room.peers {
+            let shut_out = out.contains(name);
+            assert_eq!(peer.blamed.contains(&Device::new("mallory", "D")), shut_out, "{name} of {out:?}");
+        }
+        assert!(!room.rejoins().is_empty() && room.rejoins().iter().all(|name| out.contains(name)), "{out:?}");
+        room.assert_together();
+    }
+}
