@@ -3,13 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::commits::grant_context;
 use super::tests::{Counter, NOW, own, take};
 use super::{Group, Orders, Settings};
 use crate::effect::{Applied, EpochKind, Need, Notice, OutgoingCommit, Publish, Readiness, Verdict};
 use crate::id::{Device, EpochId, GroupId, Locator, Timestamp};
 use crate::input::{Desired, DesiredDevice, Input, Welcome};
 use crate::mls::poison::poison;
+use crate::mls::{self, CommitPlan};
 use crate::package::KeyPackages;
+use crate::secret::{InputKind, Secret, grant_psk, merge_value, no_chain, psk_secret};
+use crate::wire::{CommitData, PskId};
 
 const NAMES: [&str; 7] = ["mallory", "anna", "bob", "carol", "dan", "erin", "frank"];
 
@@ -287,4 +291,69 @@ fn every_set_of_receivers_that_is_shut_out_comes_back() {
         assert!(!room.rejoins().is_empty() && room.rejoins().iter().all(|name| out.contains(name)), "{out:?}");
         room.assert_together();
     }
+}
+
+/// Mallory's merge of `resolved` into `base`, with a wrong M for `victim`, who is not in `resolved`.
+fn merge_with_a_false_grant(room: &mut Room, base: EpochId, resolved: EpochId, victim: &str) -> Vec<u8> {
+    let mallory = &room.peers["mallory"].group;
+    let epoch = |id| mallory.dag.get(&id).unwrap();
+    let (own_leaf, export) = (epoch(base).own_leaf.unwrap(), epoch(resolved).merge_export.clone().unwrap());
+    let leaf = epoch(base).leaves.iter().find(|leaf| leaf.device.user == victim).unwrap().index;
+    let mut data = CommitData {
+        base: epoch(base).reference(),
+        resolves: vec![epoch(resolved).reference()],
+        membership: [0; 32],
+        policy: [0; 32],
+        changes: Vec::new(),
+        grants: Vec::new(),
+    };
+    let (context, lie, entropy) = (grant_context(&data), Secret::new([7; 32]), &mut room.entropy);
+    let psk = grant_psk(&no_chain());
+    data.grants = vec![mls::seal_grant(&mallory.views[&base], b"!r", leaf, &context, &psk, &lie, entropy).unwrap()];
+    let m = merge_value(vec![(InputKind::Head, resolved, export)]);
+    let plan = CommitPlan {
+        adds: Vec::new(),
+        removes: Vec::new(),
+        psk_id: PskId { base, leaf: own_leaf, r: [9; 32] },
+        psk: psk_secret(&no_chain(), &m),
+        authenticated_data: data.encode(),
+    };
+    mls::commit(&mallory.views[&base], b"!r", &mallory.own, plan, entropy).unwrap().bytes
+}
+
+/// A grant that lies to one member is as good as none: M is asked for, and the others know it (SPEC §3.7, §3.9).
+#[test]
+fn a_false_grant_shuts_nobody_out() {
+    let mut room = Room::of(3);
+    let carol = own("carol", 4);
+    let joined = Locator("$join".into());
+    let mut desired = room.group("anna").desired.clone();
+    desired.devices.insert(carol.device().clone(), DesiredDevice { key: carol.key(), joined });
+    let mut packages = KeyPackages::default();
+    let made = take(packages.generate(&carol, 1, false, &mut room.entropy).unwrap());
+    let group = Group::new(GroupId::new("!r"), carol.clone(), Settings::default());
+    let seen = room.log.len();
+    room.peers.insert("carol", Peer { group, packages, seen, blamed: Vec::new(), read: BTreeSet::new() });
+    for name in ["mallory", "anna", "bob", "carol"] {
+        room.input(name, Input::Desired(desired.clone()));
+    }
+    // Anna adds Carol; Mallory, at the same time, rekeys without her.
+    room.commit("mallory", Vec::new());
+    room.commit("anna", vec![(carol.device().clone(), made[0].bytes.clone())]);
+    let (without, with) = (room.group("mallory").canonical().unwrap(), room.group("anna").canonical().unwrap());
+    for name in ["mallory", "anna", "bob", "carol"] {
+        room.take_in(name);
+    }
+    assert_eq!(room.group("carol").canonical(), Some(with));
+    let bytes = merge_with_a_false_grant(&mut room, with, without, "carol");
+    for name in ["anna", "bob", "carol"] {
+        room.input(name, Input::Commit { bytes: bytes.clone(), locator: None, from: "mallory".into() });
+    }
+    let merged = room.group("anna").canonical();
+    assert_ne!(merged, Some(with));
+    assert_eq!(room.group("bob").canonical(), merged);
+    assert_eq!(room.group("carol").canonical(), Some(with), "Carol waits");
+    let asked = Input::MergeRequest { epoch: merged.unwrap(), from: carol.device().clone() };
+    room.input("bob", asked);
+    assert_eq!(room.group("carol").canonical(), merged);
 }
