@@ -51,6 +51,19 @@ pub struct Trace {
     pub entries: Vec<Entry>,
     /// The end of every copy of a device that ever was, by name; empty until the run is over.
     pub ends: BTreeMap<Name, End>,
+    /// What became of every theft, in order; empty until the run is over.
+    pub thefts: Vec<Theft>,
+}
+
+/// A device's store in a thief's hands, together with everything that was ever posted.
+#[derive(Debug, Clone)]
+pub struct Theft {
+    /// Whose store.
+    pub name: Name,
+    /// The entry that tells of it.
+    pub entry: usize,
+    /// The events that the store opens, before and after the theft.
+    pub opened: BTreeSet<String>,
 }
 
 /// One thing that happened.
@@ -218,6 +231,15 @@ pub enum Fact {
     Stolen {
         /// Whose.
         name: Name,
+        /// The epochs whose secrets were in it.
+        held: BTreeSet<EpochId>,
+    },
+    /// A device uploaded key packages.
+    Uploaded {
+        /// Which.
+        name: Name,
+        /// Each as base64 of a KeyPackage.
+        packages: Vec<Value>,
     },
     /// A device was logged out: its user's server no longer lists it.
     LoggedOut {

@@ -26,7 +26,9 @@ pub(super) struct Message {
 pub(super) struct Room {
     pub(super) epochs: Epochs,
     pub(super) messages: Vec<Message>,
-    commits: Vec<(String, Commit)>,
+    commits: Vec<(String, Commit, usize)>,
+    /// When the commit of an epoch was posted: its place in the trace.
+    pub(super) posted_at: BTreeMap<Id, usize>,
     /// Which epoch the commit of an event makes, by the word of honest devices.
     pub(super) made_by: BTreeMap<String, Id>,
     /// Memberships as each server shows them at the end.
@@ -75,7 +77,7 @@ impl Book {
                 let Ok(bytes) = STANDARD_NO_PAD.decode(text) else { return };
                 let room = self.rooms.entry(room.clone()).or_default();
                 match kind {
-                    Kind::Commit => room.commits.extend(commit::read(&bytes).map(|read| (event_id.clone(), read))),
+                    Kind::Commit => room.commits.extend(commit::read(&bytes).map(|read| (event_id.clone(), read, at))),
                     Kind::Message => room.messages.extend(commit::read_message(&bytes).map(|(epoch, _)| Message {
                         event_id: event_id.clone(),
                         name: name.clone(),
@@ -114,8 +116,9 @@ impl Room {
         let mut left: Vec<_> = std::mem::take(&mut self.commits);
         loop {
             let before = left.len();
-            left.retain(|(event_id, commit)| {
+            left.retain(|(event_id, commit, at)| {
                 let Some(id) = self.made_by.get(event_id) else { return false };
+                self.posted_at.insert(*id, *at);
                 self.epochs.0.contains_key(id) || self.epochs.add(*id, commit).is_none()
             });
             if left.len() == before {

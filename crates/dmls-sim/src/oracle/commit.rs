@@ -79,6 +79,18 @@ fn read_proposal(bytes: &mut Bytes<'_>, removes: &mut Vec<usize>, adds: &mut Vec
     }
 }
 
+/// The leaf in a KeyPackage (RFC 9420 §10), bare or as an MLSMessage.
+pub(super) fn leaf_of_package(package: &[u8]) -> Option<NewLeaf> {
+    let mut bytes = Bytes(package);
+    bytes.number(2)?; // version
+    // An MLSMessage names its kind, 5, and repeats the version; a KeyPackage goes on with its ciphersuite, 1.
+    if bytes.number(2)? == 5 {
+        bytes.number(4)?;
+    }
+    bytes.vector()?; // init key
+    read_leaf(&mut bytes)
+}
+
 /// RFC 9420 §7.2.
 fn read_leaf(bytes: &mut Bytes<'_>) -> Option<NewLeaf> {
     let key = bytes.vector()?.to_vec();

@@ -17,7 +17,6 @@ pub(super) struct Epoch {
     pub(super) leaves: Vec<Option<NewLeaf>>,
     /// Leaves of the base that the commit sealed M to.
     pub(super) granted: Vec<usize>,
-    pub(super) external: bool,
 }
 
 impl Epoch {
@@ -44,7 +43,7 @@ impl Epochs {
     pub(super) fn genesis(&mut self, id: Id, creator: Name) {
         let leaf = NewLeaf { device: creator.clone(), key: b"genesis".to_vec() };
         let leaves = vec![Some(leaf)];
-        let epoch = Epoch { base: None, resolves: Vec::new(), creator, leaves, granted: Vec::new(), external: false };
+        let epoch = Epoch { base: None, resolves: Vec::new(), creator, leaves, granted: Vec::new() };
         self.0.insert(id, epoch);
     }
 
@@ -68,7 +67,6 @@ impl Epochs {
             creator: commit.path.device.clone(),
             leaves,
             granted: commit.granted.clone(),
-            external: commit.sender.is_none(),
         };
         self.0.insert(id, epoch);
         Some(())

@@ -11,6 +11,7 @@ mod delivery;
 mod epochs;
 mod gate;
 mod secrecy;
+mod theft;
 mod together;
 
 use std::fmt;
@@ -75,6 +76,7 @@ pub fn judge(trace: &Trace) -> Vec<Finding> {
     let mut findings = together::check(trace, &book);
     findings.extend(delivery::check(trace, &book));
     findings.extend(gate::check(trace, &book));
+    findings.extend(theft::check(trace, &book));
     findings.sort();
     findings.dedup();
     findings

@@ -33,15 +33,14 @@ pub(super) fn known(loot: &Loot, epochs: &Epochs) -> BTreeSet<Id> {
 
 fn follows(loot: &Loot, epochs: &Epochs, known: &BTreeSet<Id>, epoch: &Epoch) -> bool {
     let Some((_, after)) = epoch.leaf(&loot.device) else { return false };
-    if loot.packages.contains(&after.key) {
-        return true; // the Welcome, with M in it, is sealed to a stolen key
-    }
-    let Some(base) = epoch.base.as_ref().filter(|base| known.contains(*base)).and_then(|base| epochs.0.get(base))
-    else {
+    let Some((parent, base)) = epoch.base.and_then(|parent| Some((parent, epochs.0.get(&parent)?))) else {
         return false;
     };
-    let Some((index, before)) = base.leaf(&loot.device) else { return false };
-    let stays = before.key == after.key; // a new leaf's key was made after the theft
+    let before = base.leaf(&loot.device).filter(|(_, before)| before.key == after.key);
+    let Some((index, _)) = before else {
+        // A new leaf: its key is known if it came with a stolen key package, to which the Welcome with M is sealed.
+        return loot.packages.contains(&after.key);
+    };
     let inputs = epoch.resolves.iter().all(|head| known.contains(head)) || epoch.granted.contains(&index);
-    stays && inputs
+    known.contains(&parent) && inputs
 }

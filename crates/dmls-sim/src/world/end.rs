@@ -53,6 +53,7 @@ impl World {
             let end = self.end(&name)?;
             self.trace.ends.insert(name, end);
         }
+        self.trace.thefts = self.thefts()?;
         Ok(self.trace)
     }
 

@@ -139,11 +139,14 @@ impl World {
     /// A thief copies a device's store.
     ///
     /// # Errors
-    /// [`Fault::NoSuchDevice`].
+    /// [`Fault::NoSuchDevice`], [`Fault::Machine`].
     pub fn steal(&mut self, name: &Name) -> Result<(), Fault> {
-        let store = self.client(name)?.journal().clone();
-        self.stolen.push((name.clone(), store));
-        self.note(Fact::Stolen { name: name.clone() });
+        let client = self.client(name)?;
+        let mut thief = client.fork(0, name).map_err(|error| fault(name, &error))?;
+        let held = super::thief::held(&mut thief).map_err(|error| fault(name, &error))?;
+        let entry = self.trace.entries.len();
+        self.stolen.push((entry, thief));
+        self.note(Fact::Stolen { name: name.clone(), held });
         Ok(())
     }
 

@@ -8,6 +8,7 @@ mod fault;
 mod mishaps;
 mod people;
 mod perform;
+mod thief;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,12 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use dmls::id::Timestamp;
 use dmls_matrix::RoomId;
 use dmls_matrix::facts::Endorsement;
-use dmls_store::MemoryStore;
 use sha2::{Digest, Sha256};
 
 use crate::client::{Client, MachineError};
 use crate::entropy::Stream;
-use crate::net::Net;
+use crate::net::{Net, server_of};
 use crate::trace::{Entry, Fact, Name, ServerName, Trace};
 
 pub use fault::Fault;
@@ -92,7 +92,8 @@ pub struct World {
     step: usize,
     last_post: Timestamp,
     counts: Counts,
-    stolen: Vec<(Name, MemoryStore)>,
+    /// What thieves took, each with the entry of the trace that tells of it.
+    stolen: Vec<(usize, Client)>,
 }
 
 impl World {
@@ -135,14 +136,19 @@ impl World {
         self.digest.clone().finalize().into()
     }
 
-    /// Stores that were stolen, in order.
-    pub fn stolen(&self) -> &[(Name, MemoryStore)] {
-        &self.stolen
-    }
-
     /// All devices, by name.
     pub fn clients(&self) -> impl Iterator<Item = (&Name, &Client)> {
         self.clients.iter()
+    }
+
+    /// Whether there is a device of this name.
+    pub fn has(&self, name: &Name) -> bool {
+        self.clients.contains_key(name)
+    }
+
+    /// Whether the user's server exists.
+    pub fn is_served(&self, user: &str) -> bool {
+        self.options.servers.contains(&server_of(user))
     }
 
     /// What follows belongs to this step of a script.

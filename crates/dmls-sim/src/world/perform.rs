@@ -26,6 +26,8 @@ impl World {
                 for (id, value) in one_time.iter().chain(fallback) {
                     self.publish(&[b"key", id.as_bytes(), value.to_string().as_bytes()]);
                 }
+                let packages = one_time.iter().chain(fallback).map(|(_, value)| value.clone()).collect();
+                self.note(Fact::Uploaded { name: name.clone(), packages });
                 let count = self.net.upload_keys(&device, one_time, fallback.as_ref());
                 Ok(Response::Json(json!({ "one_time_key_counts": { algorithm(): count } })))
             }

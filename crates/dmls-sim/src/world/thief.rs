@@ -1,0 +1,75 @@
+//! What thieves make of what they took: the stolen store is given everything that was ever posted, and only listens.
+
+use std::collections::BTreeSet;
+
+use dmls::id::EpochId;
+use dmls_matrix::{RoomId, Source};
+use serde_json::{Value, json};
+
+use super::{Fault, World, fault};
+use crate::client::{Client, MachineError};
+use crate::trace::{Fact, Name, Theft};
+
+/// So often everything is shown to a thief: what waits for something finds it the next time.
+const ROUNDS: usize = 2;
+
+/// The epochs whose secrets a store holds.
+pub(super) fn held(thief: &mut Client) -> Result<BTreeSet<EpochId>, MachineError> {
+    let Some(machine) = thief.machine.as_mut() else { return Ok(BTreeSet::new()) };
+    let mut held = BTreeSet::new();
+    for row in machine.rooms()? {
+        let log = machine.log(&row.room)?;
+        held.extend(log.iter().filter(|info| info.held).map(|info| info.epoch.id));
+    }
+    Ok(held)
+}
+
+impl World {
+    /// How all thefts ended.
+    pub(super) fn thefts(&mut self) -> Result<Vec<Theft>, Fault> {
+        let posted: Vec<_> = self.trace.entries.iter().filter_map(|entry| event(&entry.fact, entry.at.0)).collect();
+        let stolen = std::mem::take(&mut self.stolen);
+        let mut thefts = Vec::new();
+        for (entry, mut thief) in stolen {
+            let Some(Fact::Stolen { name, .. }) = self.trace.entries.get(entry).map(|entry| &entry.fact) else {
+                continue;
+            };
+            let name: Name = name.clone();
+            let opened = self.listen(&mut thief, &posted).map_err(|error| fault(&name, &error))?;
+            thefts.push(Theft { name, entry, opened });
+        }
+        Ok(thefts)
+    }
+
+    fn listen(&self, thief: &mut Client, posted: &[(RoomId, Value)]) -> Result<BTreeSet<String>, MachineError> {
+        let now = self.now;
+        let Some(machine) = thief.machine.as_mut() else { return Ok(BTreeSet::new()) };
+        let rooms: BTreeSet<_> = machine.rooms()?.into_iter().map(|row| row.room).collect();
+        let mut opened = BTreeSet::new();
+        for room in &rooms {
+            let here = || posted.iter().filter(|(place, _)| place == room).map(|(_, event)| event.clone());
+            for _ in 0..ROUNDS {
+                machine.receive_room_events(
+                    room,
+                    &here().collect::<Vec<_>>(),
+                    Source::Timeline,
+                    now,
+                    &mut thief.entropy,
+                )?;
+            }
+            let rows = machine.messages(room)?.into_iter().filter(|row| row.utd.is_none());
+            opened.extend(rows.filter_map(|row| row.event_id));
+        }
+        Ok(opened)
+    }
+}
+
+/// A sealed event as any server would show it.
+fn event(fact: &Fact, at: u64) -> Option<(RoomId, Value)> {
+    let Fact::Posted { room, event_id, sender, event_type, state_key: None, content, .. } = fact else { return None };
+    let event = json!({
+        "type": event_type, "event_id": event_id, "room_id": room.0, "sender": sender.user,
+        "origin_server_ts": at, "content": content,
+    });
+    Some((room.clone(), event))
+}
