@@ -183,7 +183,7 @@ impl Group {
         })))
     }
 
-    /// A message of one's own leaf: an echo, unless this device never made it.
+    /// A message of one's own leaf: an echo, unless this device never made it (SPEC §7.7).
     fn own_echo(&self, epoch: &EpochId, sequence: Sequence, batch: &mut Batch) -> Verdict {
         if self.traffic.get(epoch).is_none_or(|traffic| sequence.0 >= traffic.sent) {
             batch.notices.push(Notice::Clone { epoch: *epoch });

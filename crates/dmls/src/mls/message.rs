@@ -60,14 +60,16 @@ pub(crate) fn open(
     let Sender::Member(index) = *message.sender() else { return Err(reject(Reason::WrongKind)) };
     let member = mls.member_at(index).ok_or(reject(Reason::Forged))?;
     let sender = facts::leaf(index.u32(), &member.credential, &member.signature_key).map_err(reject)?;
-    let ProcessedMessageContent::ApplicationMessage(content) = message.into_content() else {
-        return Err(reject(Reason::WrongKind));
+    let content = match message.into_content() {
+        ProcessedMessageContent::ApplicationMessage(content) => content,
+        ProcessedMessageContent::OwnPrivateMessage { .. } => return Err(OpenFailure::OwnMessage),
+        _ => return Err(reject(Reason::WrongKind)),
     };
     let plaintext = Zeroizing::new(content.into_bytes());
     Ok(OpenedFrame { view: provider.into_view(), sender, plaintext })
 }
 
-/// A used or too old key is another matter than a forgery, and an echo is neither.
+/// A used or too old key is another matter than a forgery.
 ///
 /// OpenMLS does not export the type that tells them apart, only its words; a test of this module pins them.
 fn refusal<E>(error: &ProcessMessageError<E>) -> OpenFailure {
@@ -78,9 +80,7 @@ fn refusal<E>(error: &ProcessMessageError<E>) -> OpenFailure {
         return OpenFailure::Rejected(Reason::Forged);
     };
     let words = tree.to_string();
-    if words.starts_with("Cannot create decryption secrets from own") {
-        OpenFailure::OwnMessage
-    } else if words.starts_with("Generation is too") || words.contains("deleted to preserve forward secrecy") {
+    if words.starts_with("Generation is too") || words.contains("deleted to preserve forward secrecy") {
         OpenFailure::Rejected(Reason::BeyondWindow)
     } else {
         OpenFailure::Rejected(Reason::Forged)

@@ -3,6 +3,7 @@
 
 #[cfg(dmls_mutants)]
 mod craft;
+mod edges;
 mod hostile;
 mod rejoin;
 mod order;
