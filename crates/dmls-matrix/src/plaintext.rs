@@ -1,5 +1,6 @@
 //! What is inside a sealed message, and the one function that says whose it is (SPEC §6.6).
 
+use dmls::defence;
 use dmls::effect::Opened;
 use dmls::group::{SealContext, verify_content};
 use serde_json::{Value, json};
@@ -56,7 +57,7 @@ pub(crate) fn compose(
 
 /// All that must agree before a message is shown: Matrix sender = MLS sender, room = room, signature by that leaf.
 pub(crate) fn check(room: &RoomId, matrix_sender: &str, opened: &Opened) -> Result<Plaintext, Rejection> {
-    if opened.device.user != matrix_sender {
+    if opened.device.user != matrix_sender && defence::on("I11") {
         return Err(Rejection::Sender);
     }
     let value: Value = serde_json::from_slice(&opened.plaintext).map_err(|_| Rejection::Malformed)?;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use dmls::defence;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
@@ -57,11 +58,12 @@ impl StoreFile {
         self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
         self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
         self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-        self.conn.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        let locking = if defence::on("S5") { "EXCLUSIVE" } else { "NORMAL" };
+        self.conn.pragma_update(None, "locking_mode", locking)?;
         self.conn.pragma_update(None, "cell_size_check", true)?;
         self.conn.pragma_update(None, "temp_store", "MEMORY")?;
         self.conn.pragma_update(None, "mmap_size", 0)?;
-        self.conn.pragma_update(None, "secure_delete", true)?;
+        self.conn.pragma_update(None, "secure_delete", defence::on("S9"))?;
         self.conn.pragma_update(None, "synchronous", "FULL")?;
         // On macOS a plain fsync does not reach the disk.
         self.conn.pragma_update(None, "fullfsync", true)?;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use dmls::defence;
 use dmls::journal::{Entry, Journal, Records, Table, Write};
 use zeroize::Zeroizing;
 
@@ -268,7 +269,7 @@ fn load(file: &StoreFile, keys: &Keys, state: &State) -> Result<Index, StoreErro
         index.insert(&table, key, slot);
         Ok(())
     })?;
-    if seen == *state { Ok(index) } else { Err(damaged()) }
+    if seen == *state || !defence::on("S8") { Ok(index) } else { Err(damaged()) }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use zeroize::Zeroizing;
 
+use crate::defence;
 use crate::device::OwnDevice;
 use crate::entropy::Entropy;
 use crate::error::{GroupError, LoadError};
@@ -80,6 +81,9 @@ impl KeyPackages {
             self.references.insert(reference, held);
             made.push(OwnKeyPackage { reference, bytes });
         }
+        if !defence::on("S6") {
+            writes.clear();
+        }
         Ok(Durable::new(writes, made))
     }
 
@@ -109,7 +113,7 @@ impl KeyPackages {
 
     /// A key package dies with its first use; a last-resort one lives on until the host replaces it (SPEC §5.7).
     pub(crate) fn used(&mut self, reference: [u8; 32]) -> Vec<Write> {
-        if self.references.get(&reference).is_some_and(|held| held.last_resort) {
+        if self.references.get(&reference).is_some_and(|held| held.last_resort || !defence::on("X5")) {
             return Vec::new();
         }
         self.remove(&reference)

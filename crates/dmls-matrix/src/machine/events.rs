@@ -88,6 +88,8 @@ impl<J: Journal> Machine<J> {
     ) -> Result<(), Error<J::Error>> {
         let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
         if event.event_type != ENCRYPTED {
+            #[cfg(dmls_mutants)]
+            room.list_unencrypted(&self.journal, event, placing)?;
             if event.event_type == "m.room.message" {
                 let remark = room.remark(Some(event.event_id), Some(event.sender), "unencrypted", "not encrypted");
                 report.remarks.push(remark);
@@ -240,6 +242,26 @@ impl Room {
             placing.step(place);
         }
         Ok(listed)
+    }
+
+    /// The rule without the defence against I12: what is in the room is shown, sealed or not.
+    #[cfg(dmls_mutants)]
+    fn list_unencrypted<J: Journal>(
+        &mut self,
+        journal: &J,
+        event: &RawEvent<'_>,
+        placing: &mut Placing,
+    ) -> Result<(), Error<J::Error>> {
+        if dmls::defence::on("I12") {
+            return Ok(());
+        }
+        let state = RowState::Readable {
+            device: dmls::id::Device::new(event.sender, ""),
+            message_id: crate::id::MessageId(event.event_id.to_owned()),
+            event_type: event.event_type.to_owned(),
+            content: event.content.to_string(),
+        };
+        self.list_row(journal, event.event_id, &new_row(event, None, state), placing).map(drop)
     }
 
     /// Lists a message as the core judged it; gives a remark if it was refused.

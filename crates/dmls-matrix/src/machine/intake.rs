@@ -1,5 +1,6 @@
 //! What comes in: sync, state, timeline, facts. Order: rooms, then to-device messages, the position last.
 
+use dmls::defence;
 use dmls::entropy::Entropy;
 use dmls::id::{Locator, Timestamp};
 use dmls::input::Input;
@@ -164,7 +165,8 @@ impl<J: Journal> Machine<J> {
         let mut placing = room.live_places();
         room.note_gap(&input, &placing);
         // Before a gap another branch of the room's history may lie: its state can show who has long left.
-        room.record.members_stale |= membership == Membership::Joined && (input.limited || names_members(&input.state));
+        room.record.members_stale |=
+            membership == Membership::Joined && (input.limited || names_members(&input.state)) && defence::on("Z2");
         departures.extend(self.take_events(id, &input.timeline, &mut placing, now, entropy, report)?);
         if let Some(room) = self.rooms.get_mut(id)
             && room.record.encryption == Encryption::Dmls

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dmls::defence;
 use dmls::entropy::Entropy;
 use dmls::id::Timestamp;
 use dmls::journal::{Durable, Journal, Records, Write};
@@ -100,7 +101,8 @@ impl<J: Journal> Machine<J> {
             return Ok(());
         }
         let have = self.keys.on_server.unwrap_or_default();
-        if have < self.parameters.refill_below {
+        let first = self.packages.is_empty();
+        if have < self.parameters.refill_below && (first || defence::on("X6")) {
             let missing = self.parameters.key_packages.saturating_sub(have);
             let made = |state: &mut KeyState, packages: Vec<OwnKeyPackage>| {
                 state.one_time.extend(packages.iter().map(named));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dmls::defence;
 use dmls::entropy::Entropy;
 use dmls::id::{EpochId, Timestamp};
 use dmls::journal::Journal;
@@ -207,6 +208,11 @@ impl Listing<'_> {
         true
     }
 
+    /// The transaction id that was stored: a request that is repeated is known by it (SPEC §6.10).
+    fn stable(&self, txn_id: &str) -> String {
+        if defence::on("S2") { txn_id.to_owned() } else { format!("{txn_id}-{}", self.now.0) }
+    }
+
     fn add_in(&mut self, room: &Room, ticket: RoomTicket, request: impl FnOnce() -> Request) -> bool {
         self.add(Ticket::Room(room.id.clone(), ticket), request)
     }
@@ -285,10 +291,11 @@ impl Room {
     fn list_draft(&self, number: u64, draft: &Draft, listing: &mut Listing<'_>) {
         let released = |sealed: &&SealedDraft| !self.record.members_stale && self.group.may_release(&sealed.epoch.id);
         let Some(sealed) = draft.sealed.as_ref().filter(released) else { return };
+        let txn_id = listing.stable(&sealed.txn_id);
         listing.add_in(self, RoomTicket::DraftEvent(number), || Request::RoomEvent {
             room: self.id.clone(),
             event_type: ENCRYPTED.to_owned(),
-            txn_id: sealed.txn_id.clone(),
+            txn_id,
             content: message_content(&sealed.bytes, &sealed.epoch),
         });
     }

@@ -1,5 +1,6 @@
 //! What a room does by itself: joins, commits that are due, messages that may leave, searches.
 
+use dmls::defence;
 use dmls::effect::{Due, EpochRef, Readiness};
 use dmls::entropy::Entropy;
 use dmls::error::GroupError;
@@ -136,7 +137,7 @@ impl<J: Journal> Machine<J> {
     pub(super) fn may_enter(&self, id: &RoomId, now: Timestamp) -> bool {
         let after = self.parameters.external_join_after;
         let waited = self.rooms.get(id).and_then(|room| room.enters_at(after)).is_some_and(|at| at <= now);
-        waited && self.is_free_to_join(id, now)
+        waited && self.is_free_to_join(id, now) && defence::on("X3")
     }
 
     /// Whether nothing else is in the way of an external commit: this device is of D, and nothing is on its way.
@@ -156,7 +157,7 @@ impl<J: Journal> Machine<J> {
         let mut strangers = leaves.iter().filter(|leaf| room.is_joined(&leaf.user) && !self.facts.knows(&leaf.user));
         room.record.members_stale
             || room.joined().any(|(user, _)| self.facts.awaits_first_answer(user))
-            || strangers.any(|leaf| leaf.user != self.account.device.user)
+            || strangers.any(|leaf| leaf.user != self.account.device.user) && defence::on("K5")
     }
 
     fn tend_commit(

@@ -1,5 +1,6 @@
 //! Who is in the room: from state and timeline alike (SPEC §6.8).
 
+use dmls::defence;
 use dmls::id::{Device, Locator, SignatureKey};
 use dmls::input::{Desired, DesiredDevice};
 use serde_json::Value;
@@ -75,7 +76,7 @@ impl Room {
         let mut desired = Desired::default();
         for (user, member) in self.joined() {
             for known in facts.devices(user) {
-                let (Endorsement::Endorsed, Some(key)) = (known.endorsement, known.mls_key) else { continue };
+                let (true, Some(key)) = (may_read(known.endorsement), known.mls_key) else { continue };
                 let joined = Locator(member.since.clone());
                 desired.devices.insert(known.device.clone(), DesiredDevice { key: SignatureKey(key), joined });
             }
@@ -89,6 +90,16 @@ impl Room {
             desired.devices.insert(device.clone(), DesiredDevice { key: *key, joined });
         }
         desired
+    }
+}
+
+/// Only an endorsed device may read; every other word says why not (SPEC §6.8).
+fn may_read(endorsement: Endorsement) -> bool {
+    match endorsement {
+        Endorsement::Endorsed => true,
+        Endorsement::NotCrossSigned => !defence::on("K1"),
+        Endorsement::Blocked => !defence::on("K3"),
+        _ => false,
     }
 }
 

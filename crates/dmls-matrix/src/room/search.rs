@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dmls::defence;
 use dmls::effect::Need;
 use dmls::entropy::{Entropy, EntropyError};
 use dmls::id::{Device, EpochId, Timestamp};
@@ -122,7 +123,7 @@ impl Room {
             self.writes.push(Write::delete(table::SEARCH, table::key_in(&self.id, &id.0)));
         }
         for (id, hints) in wanted {
-            let has_room = self.searches.len() < MAX_SEARCHES;
+            let has_room = self.searches.len() < MAX_SEARCHES || !defence::on("D8");
             match self.searches.get_mut(&id) {
                 Some(search) => search.hints = hints,
                 None if has_room => {

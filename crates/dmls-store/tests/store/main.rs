@@ -7,5 +7,6 @@ mod golden;
 mod keys;
 mod model;
 mod residue;
+mod statements;
 mod tamper;
 mod world;

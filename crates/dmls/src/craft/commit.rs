@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::State;
+use crate::device::OwnDevice;
 use crate::effect::{EpochRef, OutgoingCommit, OutgoingWelcome};
 use crate::entropy::Entropy;
 use crate::error::GroupError;
@@ -33,6 +34,7 @@ pub struct Commit<'a> {
     path: bool,
     external_sender: bool,
     extra: Vec<Vec<u8>>,
+    identity: Option<&'a OwnDevice>,
 }
 
 /// A commit that was made, and what its maker holds then.
@@ -64,6 +66,7 @@ impl<'a> Commit<'a> {
             path: true,
             external_sender: false,
             extra: Vec::new(),
+            identity: None,
         }
     }
 
@@ -146,6 +149,12 @@ impl<'a> Commit<'a> {
         self
     }
 
+    /// Puts another identity under the same key onto the committer's leaf.
+    pub fn identity(mut self, identity: &'a OwnDevice) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
     /// Appends a proposal by value: its type (RFC 9420 §17.4) and body.
     pub fn proposal(mut self, kind: u16, body: &[u8]) -> Self {
         self.extra.push([&[1], &kind.to_be_bytes()[..], body].concat());
@@ -184,6 +193,7 @@ impl<'a> Commit<'a> {
             path: self.path,
             external_sender: self.external_sender,
             extra: self.extra.clone(),
+            identity: self.identity,
             poison: self.poison.iter().filter_map(|device| self.base.leaf_of(device)).collect(),
         };
         let base = self.base;

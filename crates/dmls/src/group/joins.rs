@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use super::outgoing::welcome_context;
 use super::{Batch, Group, rejected};
 use crate::dag::{Epoch, is_desired};
+use crate::defence;
 use crate::effect::{Applied, EpochKind, EpochRef, Outcome, OutgoingCommit, Verdict};
 use crate::entropy::Entropy;
 use crate::error::{GroupError, Reason};
@@ -132,6 +133,9 @@ impl Group {
         epoch.commit_hash = Sha256::digest(&welcome.commit).into();
         epoch.merge_inputs = Some(m);
         batch.writes.extend(packages.used(*reference));
+        if !defence::on("X2") {
+            (self.dag, self.views) = Default::default();
+        }
         self.insert(epoch, Some(staged.view), Some(&welcome.commit), batch);
         Ok(Verdict::Applied(Applied::Joined { epoch: id }))
     }
@@ -181,7 +185,8 @@ impl Group {
         }
         let known = self.known_closed().get(&target.id).map(|closed| closed.height);
         let height = known.unwrap_or_else(|| self.dag.height_of(&target));
-        if wire::epoch_id(frame.group, &frame.proof) != target.id || height != target.height {
+        let named = wire::epoch_id(frame.group, &frame.proof) == target.id && height == target.height;
+        if !named && defence::on("X9") {
             return Err(GroupError::GroupInfo(Reason::Mismatch));
         }
         let desired = self.desired.devices.iter().map(|(device, facts)| (device, &facts.key.0));

@@ -3,6 +3,7 @@
 use super::records::Traffic;
 use super::{Batch, Group, Standing, rejected};
 use crate::codec::push_vector;
+use crate::defence;
 use crate::device::{OwnDevice, verify_strict};
 use crate::effect::{Applied, Notice, Opened, Readiness, SealedMessage, Verdict};
 use crate::entropy::Entropy;
@@ -45,6 +46,9 @@ pub fn verify_content(
 }
 
 fn content_payload(epoch: &EpochId, leaf: LeafIndex, sequence: Sequence, content: &[u8]) -> Vec<u8> {
+    if !defence::on("I6") {
+        return content.to_vec();
+    }
     let mut out = b"DMLS 1.0 content".to_vec();
     out.extend(epoch.0);
     out.extend(leaf.0.to_be_bytes());
@@ -160,11 +164,15 @@ impl Group {
             Err(OpenFailure::Rejected(reason)) => return Ok(rejected(reason, None)),
             Err(OpenFailure::OwnMessage) => return Ok(self.own_echo(&id, data.sequence(), batch)),
         };
-        if opened.sender.device.user != from {
+        #[cfg(dmls_mutants)]
+        let opened = mls::OpenedFrame { sender: self.named_by_newest_tree(opened.sender), ..opened };
+        if opened.sender.device.user != from && defence::on("I11") {
             // Somebody else's copy: the key stays for the message itself, which may come later (SPEC §2.9).
             return Ok(rejected(Reason::RejectedSender, None));
         }
-        self.replace_view(&id, opened.view, batch);
+        if defence::on("I5") {
+            self.replace_view(&id, opened.view, batch);
+        }
         let traffic: &mut Traffic = self.traffic.entry(id).or_default();
         let fresh = traffic.see(opened.sender.index, data.sequence());
         batch.writes.extend(self.traffic_record(&id));
@@ -183,9 +191,17 @@ impl Group {
         })))
     }
 
+    /// The rule without the defence against I3: a leaf belongs to whom it belongs now.
+    #[cfg(dmls_mutants)]
+    fn named_by_newest_tree(&self, sender: mls::Leaf) -> mls::Leaf {
+        let newest = self.canonical().and_then(|id| self.dag.get(&id)).filter(|_| !defence::on("I3"));
+        let now = newest.and_then(|epoch| epoch.leaves.iter().find(|leaf| leaf.index == sender.index));
+        now.cloned().unwrap_or(sender)
+    }
+
     /// A message of one's own leaf: an echo, unless this device never made it (SPEC §7.7).
     fn own_echo(&self, epoch: &EpochId, sequence: Sequence, batch: &mut Batch) -> Verdict {
-        if self.traffic.get(epoch).is_none_or(|traffic| sequence.0 >= traffic.sent) {
+        if self.traffic.get(epoch).is_none_or(|traffic| sequence.0 >= traffic.sent) && defence::on("S4") {
             batch.notices.push(Notice::Clone { epoch: *epoch });
         }
         Verdict::Known
@@ -194,7 +210,7 @@ impl Group {
     fn note_heads(&self, data: &MessageData, device: &crate::id::Device, batch: &mut Batch) {
         let known = |short: &[u8; 8]| self.dag.iter().any(|epoch| epoch.id.short() == *short);
         let unknown = data.head_ids().iter().filter(|short| !known(short)).count();
-        if unknown > 0 {
+        if unknown > 0 && defence::on("Z1") {
             let count = u16::try_from(unknown).unwrap_or(u16::MAX);
             batch.notices.push(Notice::UnknownHeads { device: device.clone(), count });
         }

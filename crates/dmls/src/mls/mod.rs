@@ -16,12 +16,15 @@ pub(crate) mod provider;
 
 use openmls::prelude::*;
 
+use crate::defence;
 use crate::device::OwnDevice;
 use crate::error::{GroupError, Reason};
 
 pub(crate) use build::{Built, CommitPlan, add_candidate, commit, create, key_package};
 pub(crate) use facts::{EpochFacts, Leaf};
 pub(crate) use join::{join_externally, join_welcome, open_welcome_grant, package_references, seal_welcome_grant};
+#[cfg(dmls_mutants)]
+pub(crate) use message::OpenedFrame;
 pub(crate) use message::{OpenFailure, open, seal};
 pub(crate) use openmls::prelude::KeyPackage as Package;
 pub(crate) use process::{ProcessFailure, Processed, check_without_psk, devices, open_grant, process, seal_grant};
@@ -38,18 +41,19 @@ const GENERATION_WINDOW: u32 = 1_000;
 
 /// Lifetimes are policy, never a lock-out: a clock that is wrong by years must not end a group (SPEC §5.5).
 fn lifetime() -> Lifetime {
-    Lifetime::init(0, u64::MAX)
+    Lifetime::init(0, if defence::on("X7") { u64::MAX } else { 90 * 24 * 3_600 })
 }
 
 fn create_config() -> MlsGroupCreateConfig {
+    let ahead = if defence::on("I9") { GENERATION_WINDOW } else { u32::MAX };
     MlsGroupCreateConfig::builder()
         .ciphersuite(SUITE)
         .use_ratchet_tree_extension(true)
         .wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
         .max_past_epochs(0)
         .number_of_resumption_psks(0)
-        .padding_size(PADDING)
-        .sender_ratchet_configuration(SenderRatchetConfiguration::new(GENERATION_WINDOW, GENERATION_WINDOW))
+        .padding_size(if defence::on("I10") { PADDING } else { 0 })
+        .sender_ratchet_configuration(SenderRatchetConfiguration::new(GENERATION_WINDOW, ahead))
         .lifetime(lifetime())
         .build()
 }

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::facts::{self, EpochFacts, Leaf};
 use super::{Provider, View, checked, load};
+use crate::defence;
 use crate::entropy::Entropy;
 use crate::error::{GroupError, Reason};
 use crate::frame::CommitSender;
@@ -143,6 +144,7 @@ fn inspect(staged: &StagedCommit, before: &[Leaf], sender: CommitSender, base: &
             }
             Proposal::PreSharedKey(psk) => psks.push(external_psk(psk)?),
             Proposal::ExternalInit(_) => external += 1,
+            Proposal::GroupContextExtensions(_) if !defence::on("I8") => {}
             _ => return Err(Reason::NotAllowed),
         }
     }
@@ -168,6 +170,7 @@ fn external_psk(proposal: &PreSharedKeyProposal) -> Result<PskId, Reason> {
 /// Exactly one PSK, naming this base and the committer's own leaf.
 fn check_member_commit(psks: &[PskId], external: usize, leaf: u32, base: &EpochId) -> Result<(), Reason> {
     match psks {
+        [_, _] if !defence::on("I7") => Ok(()),
         [psk] if psk.base == *base && psk.leaf == LeafIndex(leaf) && external == 0 => Ok(()),
         _ => Err(Reason::BadPsk),
     }
@@ -176,7 +179,8 @@ fn check_member_commit(psks: &[PskId], external: usize, leaf: u32, base: &EpochI
 /// An identity never changes on its leaf, and its key changes with its credential only.
 fn succession(before: &[Leaf], index: u32, after: Leaf) -> Result<Leaf, Reason> {
     let old = before.iter().find(|leaf| leaf.index.0 == index).ok_or(Reason::Forged)?;
-    if old.device == after.device && old.key == after.key { Ok(old.clone()) } else { Err(Reason::BadCredential) }
+    let same = old.device == after.device && old.key == after.key;
+    if same || !defence::on("K6") { Ok(old.clone()) } else { Err(Reason::BadCredential) }
 }
 
 /// No PSK, nobody added, nobody removed but the device's own old leaf.
@@ -190,7 +194,7 @@ fn check_external_commit(
     if !psks.is_empty() || external != 1 {
         return Err(Reason::BadPsk);
     }
-    let own_only = removed.iter().all(|leaf| leaf.device == committer.device);
+    let own_only = removed.iter().all(|leaf| leaf.device == committer.device) || !defence::on("X8");
     if added.is_empty() && own_only { Ok(committer) } else { Err(Reason::NotAllowed) }
 }
 

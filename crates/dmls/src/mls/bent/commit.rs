@@ -11,11 +11,11 @@ use crate::error::GroupError;
 use crate::id::LeafIndex;
 use crate::mls::build::{Built, group_info};
 use crate::mls::provider::order;
-use crate::mls::{Provider, SUITE, View, checked, encode, facts, load, signer};
+use crate::mls::{Provider, SUITE, View, checked, credential_with_key, encode, facts, load, signer};
 use crate::secret::Secret;
 
 /// A commit in which everything can be other than it should be.
-pub(crate) struct BentPlan {
+pub(crate) struct BentPlan<'a> {
     pub(crate) adds: Vec<KeyPackage>,
     pub(crate) removes: Vec<LeafIndex>,
     /// External PSKs: ids and secrets.
@@ -29,6 +29,8 @@ pub(crate) struct BentPlan {
     pub(crate) extra: Vec<Vec<u8>>,
     /// Leaves for which no ciphertext of the path opens.
     pub(crate) poison: Vec<LeafIndex>,
+    /// Who the committer is from now on.
+    pub(crate) identity: Option<&'a OwnDevice>,
 }
 
 /// Makes the commit in a copy of the base's view; also says which leaves its path is spoiled for.
@@ -36,7 +38,7 @@ pub(crate) fn commit(
     base: &View,
     group: &[u8],
     own: &OwnDevice,
-    plan: BentPlan,
+    plan: BentPlan<'_>,
     entropy: &mut dyn Entropy,
 ) -> Result<(Built, Vec<LeafIndex>), GroupError> {
     let known = plan.psks.iter().map(|(id, psk)| (id.clone(), zeroize::Zeroizing::new(psk.expose().to_vec())));
@@ -60,6 +62,10 @@ pub(crate) fn commit(
         .add_proposals(plan.removes.iter().map(|leaf| order::place(leaf.0)))
         .propose_removals(plan.removes.iter().map(|leaf| LeafNodeIndex::new(leaf.0)))
         .force_self_update(plan.path);
+    if let Some(identity) = plan.identity {
+        let parameters = LeafNodeParameters::builder().with_credential_with_key(credential_with_key(identity));
+        builder = builder.leaf_node_parameters(parameters.build());
+    }
     if plan.external_sender {
         let key = own.key().0.to_vec().into();
         let credential = BasicCredential::new(own.credential().encode()).into();

@@ -18,6 +18,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::order;
 use super::seal::{self, SealError};
 use super::sign::{Signer, strict_verify};
+use crate::defence;
 
 /// Cryptography with the randomness of one operation.
 ///
@@ -203,7 +204,11 @@ impl OpenMlsCrypto for Crypto {
         ed25519_only(alg)?;
         let key = pk.try_into().map_err(|_| CryptoError::InvalidPublicKey)?;
         let signature = signature.try_into().map_err(|_| CryptoError::InvalidSignature)?;
-        if strict_verify(key, data, signature) { Ok(()) } else { Err(CryptoError::InvalidSignature) }
+        if strict_verify(key, data, signature) || !defence::on("I1") {
+            Ok(())
+        } else {
+            Err(CryptoError::InvalidSignature)
+        }
     }
 
     fn sign(&self, alg: SignatureScheme, data: &[u8], key: &[u8]) -> Result<Vec<u8>, CryptoError> {

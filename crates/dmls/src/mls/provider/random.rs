@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use openmls_traits::random::OpenMlsRand;
 use zeroize::Zeroizing;
 
+use crate::defence;
 use crate::entropy::{Entropy, EntropyError};
 
 /// The caller's source, and whether it ever failed when OpenMLS asked.
@@ -51,6 +52,8 @@ impl OpenMlsRand for Random<'_> {
 /// 32 fresh bytes, or a failure: never a key of zeros.
 pub(super) fn draw32(source: &mut dyn Entropy) -> Result<Zeroizing<[u8; 32]>, EntropyError> {
     let mut out = Zeroizing::new([0; 32]);
-    source.fill(&mut *out)?;
-    Ok(out)
+    match source.fill(&mut *out) {
+        Err(error) if defence::on("P7") => Err(error),
+        _ => Ok(out),
+    }
 }

@@ -1,12 +1,18 @@
 //! Ed25519 (RFC 8032), verified strictly.
 
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, Signer as _, SigningKey, Verifier as _, VerifyingKey};
 use openmls_traits::signatures::{Signer as MlsSigner, SignerError};
 use openmls_traits::types::SignatureScheme;
 
+use crate::defence;
+
 /// Whether `signature` verifies strictly: no weak or non-canonical key, no small-order or non-canonical R, S reduced.
 pub(crate) fn strict_verify(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-    strict_key(key).is_some_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
+    let signature = Signature::from_bytes(signature);
+    if !defence::on("I2") {
+        return VerifyingKey::from_bytes(key).is_ok_and(|key| key.verify(message, &signature).is_ok());
+    }
+    strict_key(key).is_some_and(|key| key.verify_strict(message, &signature).is_ok())
 }
 
 /// The key, unless it is of small order or written in another way than RFC 8032 §5.1.2 writes it.
