@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use crate::codec::push_vector;
-use crate::dag::{Dag, Epoch};
+use crate::dag::{Dag, Epoch, Fork};
+#[cfg(dmls_mutants)]
+use crate::defence;
 use crate::effect::EpochKind;
 use crate::id::{Device, EpochId, Height};
 use crate::input::Desired;
@@ -28,42 +30,90 @@ pub(crate) struct Rank {
 /// Heads made by devices outside D are set aside as long as any head by a device in D is there: a removed device must
 /// not steer. When there is none (the creator of the only head left the room), they are all there is to build on.
 pub(crate) fn eligible<'a>(dag: &'a Dag, desired: &Desired) -> Vec<&'a Epoch> {
-    let heads: Vec<_> = dag.heads(desired).into_iter().filter(|head| head.usable()).collect();
-    let by_desired: Vec<_> = heads.iter().copied().filter(|head| head.by_desired(desired)).collect();
-    let mut chosen = if by_desired.is_empty() { heads } else { by_desired };
-    let fork_point = dag.fork_point(&chosen);
-    chosen.sort_by_cached_key(|head| rank(dag, head, fork_point.as_ref(), desired));
+    let heads = dag.heads(desired);
+    let inside = heads.iter().any(|head| head.usable() && head.by_desired(desired));
+    let heads = if inside { without_outsiders(dag, desired) } else { heads };
+    let mut chosen: Vec<_> = heads.into_iter().filter(|head| head.usable()).collect();
+    let fork = dag.fork(&chosen);
+    chosen.sort_by_cached_key(|head| rank(dag, head, &fork, desired));
+    #[cfg(dmls_mutants)]
+    if !defence::on("C14") {
+        pairwise_first(dag, &mut chosen, desired);
+    }
     chosen
 }
 
-fn rank(dag: &Dag, head: &Epoch, fork_point: Option<&EpochId>, desired: &Desired) -> Rank {
+/// A weaker order for the attack C14: each head that arrives is compared with the best so far, from where these two forked.
+#[cfg(dmls_mutants)]
+fn pairwise_first(dag: &Dag, heads: &mut [&Epoch], desired: &Desired) {
+    heads.sort_by_key(|head| head.first_seen);
+    for at in 1..heads.len() {
+        let fork = dag.fork(&[heads[0], heads[at]]);
+        let place = |head| rank(dag, head, &fork, desired);
+        if place(heads[at]) < place(heads[0]) {
+            heads.swap(0, at);
+        }
+    }
+}
+
+/// The heads by devices in D. What is set aside is as though it were not there: it neither buries its base nor resolves
+/// anything, or a device that left would keep what it built on out of every merge.
+fn without_outsiders<'a>(dag: &'a Dag, desired: &Desired) -> Vec<&'a Epoch> {
+    let mut aside = BTreeSet::new();
+    loop {
+        let heads = dag.heads_without(desired, &aside);
+        let outsiders = heads.iter().filter(|head| !head.by_desired(desired)).map(|head| head.id);
+        let known = aside.len();
+        aside.extend(outsiders);
+        if aside.len() == known {
+            return heads;
+        }
+    }
+}
+
+fn rank(dag: &Dag, head: &Epoch, fork: &Fork, desired: &Desired) -> Rank {
     let missing = desired.devices.iter().filter(|(device, facts)| !head.has(device, &facts.key)).count();
     Rank {
         missing,
         outside: head.outside(desired).count(),
         restart: head.kind == EpochKind::External,
-        committers: Reverse(committers(dag, head, fork_point, desired)),
+        committers: Reverse(committers(dag, head, fork, desired)),
         height: Reverse(head.height),
-        tie: tie(fork_point, &head.creator),
+        tie: tie(fork.point.as_ref(), head),
         id: head.id,
     }
 }
 
-/// How many devices of D committed between the fork point and `head`.
-fn committers(dag: &Dag, head: &Epoch, fork_point: Option<&EpochId>, desired: &Desired) -> usize {
-    let before = fork_point.map(|id| dag.ancestry(id)).unwrap_or_default();
-    let since = dag.ancestry(&head.id).into_iter().filter(|id| !before.contains(id));
+/// How many devices of D committed what `head` descends from and not all heads do.
+///
+/// Several epochs on which all heads build may be equally high; none of them speaks for one head, whichever is the fork
+/// point.
+fn committers(dag: &Dag, head: &Epoch, fork: &Fork, desired: &Desired) -> usize {
+    let since = dag.ancestry(&head.id).into_iter().filter(|id| !fork.shared.contains(id));
     let epochs = since.filter_map(|id| dag.get(&id)).filter(|epoch| epoch.by_desired(desired));
     epochs.map(|epoch| &epoch.creator).collect::<BTreeSet<&Device>>().len()
 }
 
-/// Fixed before the commits are made, so that no commit can be ground to win.
-fn tie(fork_point: Option<&EpochId>, creator: &Device) -> [u8; 32] {
+/// Fixed before the commits are made, so that no commit can be ground to win; and no clock takes part in it.
+fn tie(fork_point: Option<&EpochId>, head: &Epoch) -> [u8; 32] {
+    #[cfg(dmls_mutants)]
+    if let Some(weaker) = weaker_tie(head) {
+        return weaker;
+    }
+    let creator = &head.creator;
     let mut out = b"DMLS 1.0 tie".to_vec();
     out.extend(fork_point.map_or([0; 32], |id| id.0));
     push_vector(&mut out, creator.user.as_bytes());
     push_vector(&mut out, creator.device.as_bytes());
     Sha256::digest(&out).into()
+}
+
+/// By the commit's own hash (attack F2) or by when it came (attack F3).
+#[cfg(dmls_mutants)]
+fn weaker_tie(head: &Epoch) -> Option<[u8; 32]> {
+    let mut time = [0; 32];
+    time[..8].copy_from_slice(&head.first_seen.0.to_be_bytes());
+    if defence::on("F2") { Some(time).filter(|_| !defence::on("F3")) } else { Some(head.id.0) }
 }
 
 /// Whether two heads say the same: equal {base} ∪ resolves and equal leaves, all of them in D (SPEC §3.4).

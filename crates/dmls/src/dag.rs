@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::defence;
 use crate::effect::{EpochKind, EpochRef};
 use crate::id::{Device, EpochId, Height, LeafIndex, Locator, SignatureKey, Timestamp};
 use crate::input::{BaseProof, Desired};
@@ -66,6 +67,12 @@ impl Epoch {
         self.leaves.iter().any(|leaf| leaf.device == *device && leaf.key == *key)
     }
 
+    /// Whether a member of the base is one here too, mostly in the same place.
+    fn keeps(&self, leaf: &Leaf) -> bool {
+        let place = self.leaves.binary_search_by_key(&leaf.index, |other| other.index);
+        place.is_ok_and(|place| self.leaves[place] == *leaf) || self.has(&leaf.device, &leaf.key)
+    }
+
     /// Members that are not in D: they must not read what is sent from now on.
     pub(crate) fn outside<'a>(&'a self, desired: &'a Desired) -> impl Iterator<Item = &'a Leaf> {
         self.leaves.iter().filter(|leaf| !is_desired(desired, leaf))
@@ -89,7 +96,15 @@ impl Epoch {
 
 /// Whether a leaf is a desired device with the key that its owner vouches for.
 pub(crate) fn is_desired(desired: &Desired, leaf: &Leaf) -> bool {
-    desired.devices.get(&leaf.device).is_some_and(|device| device.key == leaf.key)
+    desired.devices.get(&leaf.device).is_some_and(|device| device.key == leaf.key || !defence::on("C18"))
+}
+
+/// Where heads parted.
+pub(crate) struct Fork {
+    /// All epochs that every head descends from.
+    pub(crate) shared: BTreeSet<EpochId>,
+    /// The highest of them.
+    pub(crate) point: Option<EpochId>,
 }
 
 /// All accepted epochs.
@@ -173,8 +188,14 @@ impl Dag {
 
     /// Heads, for me: accepted epochs that no accepted commit builds on or resolves (SPEC §2.6).
     pub(crate) fn heads(&self, desired: &Desired) -> Vec<&Epoch> {
+        self.heads_without(desired, &BTreeSet::new())
+    }
+
+    /// The heads there would be if the epochs `aside` were not there.
+    pub(crate) fn heads_without(&self, desired: &Desired, aside: &BTreeSet<EpochId>) -> Vec<&Epoch> {
+        let counted = || self.accepted().filter(|epoch| !aside.contains(&epoch.id));
         let mut buried = BTreeSet::new();
-        for epoch in self.accepted() {
+        for epoch in counted() {
             buried.extend(epoch.resolves.iter().map(|head| head.id));
             if let Some(base) = epoch.base.as_ref().and_then(|base| self.get(&base.id))
                 && buries(epoch, base, desired)
@@ -182,21 +203,17 @@ impl Dag {
                 buried.insert(base.id);
             }
         }
-        self.accepted().filter(|epoch| !buried.contains(&epoch.id)).collect()
+        counted().filter(|epoch| !buried.contains(&epoch.id)).collect()
     }
 
-    /// The highest epoch that all of `heads` descend from (SPEC §3.2).
-    pub(crate) fn fork_point(&self, heads: &[&Epoch]) -> Option<EpochId> {
-        let mut common: Option<BTreeSet<EpochId>> = None;
-        for head in heads {
-            let ancestry = self.ancestry(&head.id);
-            common = Some(match common {
-                None => ancestry,
-                Some(known) => known.intersection(&ancestry).copied().collect(),
-            });
-        }
-        let rank = |id: &EpochId| (self.known_height(id), std::cmp::Reverse(*id));
-        common?.into_iter().max_by_key(rank)
+    /// What all of `heads` have in common (SPEC §3.2).
+    pub(crate) fn fork(&self, heads: &[&Epoch]) -> Fork {
+        let mut ancestries = heads.iter().map(|head| self.ancestry(&head.id));
+        let first = ancestries.next().unwrap_or_default();
+        let shared = ancestries.fold(first, |shared, next| &shared & &next);
+        let rank = |id: &&EpochId| (self.known_height(id), std::cmp::Reverse(**id));
+        let point = shared.iter().max_by_key(rank).copied();
+        Fork { shared, point }
     }
 
     /// Known epochs in an order that puts parents before children.
@@ -214,8 +231,15 @@ impl Dag {
 
 /// Whether `child` buries its base: not if it drops, without naming a cause, a device that may read (SPEC §2.7).
 fn buries(child: &Epoch, base: &Epoch, desired: &Desired) -> bool {
-    base.leaves.iter().filter(|leaf| is_desired(desired, leaf)).all(|leaf| {
-        let kept = child.has(&leaf.device, &leaf.key);
-        kept || child.removed.iter().any(|removal| removal.device == leaf.device && !removal.event.0.is_empty())
+    if !defence::on("C12") {
+        return true;
+    }
+    // A commit changes no other leaf than those it removes; only of one that this device joined by is that not certain.
+    if child.removed.is_empty() && !child.entry {
+        return true;
+    }
+    base.leaves.iter().all(|leaf| {
+        let caused = |removal: &Removal| removal.device == leaf.device && !removal.event.0.is_empty();
+        child.keeps(leaf) || !is_desired(desired, leaf) || child.removed.iter().any(caused)
     })
 }

@@ -83,6 +83,10 @@ impl Pending {
         self.waiting.get(key)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8; 32], &Waiting)> {
         self.waiting.iter()
     }
@@ -100,6 +104,9 @@ impl Pending {
 
     /// Those whose time is up.
     pub(crate) fn expired(&self, now: Timestamp) -> Vec<[u8; 32]> {
+        if !defence::on("F15") {
+            return Vec::new();
+        }
         self.waiting.iter().filter(|(_, waiting)| waiting.until <= now).map(|(key, _)| *key).collect()
     }
 }

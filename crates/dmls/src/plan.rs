@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use crate::base::{collapse, eligible};
 use crate::codec::push_vector;
 use crate::dag::{Dag, Epoch};
+use crate::defence;
 use crate::id::{Device, EpochId};
 use crate::input::Desired;
 use crate::mls::Leaf;
@@ -36,20 +37,25 @@ impl<'a> Plan<'a> {
         let (&base, others) = heads.split_first()?;
         let missing = desired.devices.iter().filter(|(device, facts)| !base.has(device, &facts.key));
         let add = missing.map(|(device, _)| device.clone()).filter(|device| device != own && !refused(device));
+        #[cfg(dmls_mutants)]
+        let add = add.filter(|device| defence::on("F7") || !added_before(dag, base, device));
+        let remove = base.outside(desired).filter(|_| defence::on("F19"));
+        #[cfg(dmls_mutants)]
+        let remove = remove.chain(removed_elsewhere(&heads));
         let differing = others.iter().filter(|head| !collapse(base, head, desired)).map(|head| head.id);
         Some(Self {
             base,
             add: add.collect(),
-            remove: base.outside(desired).filter(|leaf| leaf.device != *own).collect(),
+            remove: remove.filter(|leaf| leaf.device != *own).collect(),
             differing: differing.collect(),
             resolve: others.to_vec(),
-            stale: stale(dag, base),
+            stale: defence::on("F8") && defence::on("C11") && stale(dag, base),
         })
     }
 
     /// Whether a commit must come before anything is sent.
     pub(crate) fn must_commit(&self) -> bool {
-        !self.remove.is_empty() || self.stale
+        (!self.remove.is_empty() && defence::on("F6")) || self.stale
     }
 
     /// Whether anything is due at all.
@@ -59,6 +65,9 @@ impl<'a> Plan<'a> {
 
     /// This device's place among those that could do the same, by a hash that nobody can choose.
     pub(crate) fn rank(&self, own: &Device, desired: &Desired) -> u64 {
+        if !defence::on("F13") {
+            return 0;
+        }
         let everywhere = |device: &Device| {
             desired.devices.get(device).is_some_and(|facts| {
                 self.base.has(device, &facts.key) && self.resolve.iter().all(|head| head.has(device, &facts.key))
@@ -69,6 +78,22 @@ impl<'a> Plan<'a> {
         let before = devices.filter(|device| *device != own && everywhere(device) && lot(self, device) < mine);
         before.count() as u64
     }
+}
+
+/// A weaker rule for the attack F7: what an ancestor added is there, whatever a merge made of it.
+#[cfg(dmls_mutants)]
+fn added_before(dag: &Dag, base: &Epoch, device: &Device) -> bool {
+    dag.ancestry(&base.id).iter().filter_map(|id| dag.get(id)).any(|epoch| epoch.added.contains(device))
+}
+
+/// A weaker rule for the attack F17: who was removed on one fork is removed by the merge, whatever the room says.
+#[cfg(dmls_mutants)]
+fn removed_elsewhere<'a>(heads: &[&'a Epoch]) -> Vec<&'a Leaf> {
+    if defence::on("F17") {
+        return Vec::new();
+    }
+    let gone = |leaf: &&Leaf| heads.iter().flat_map(|head| &head.removed).any(|removal| removal.device == leaf.device);
+    heads[0].leaves.iter().filter(gone).collect()
 }
 
 fn lot(plan: &Plan<'_>, device: &Device) -> [u8; 32] {

@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::codec::push_vector;
+use crate::defence;
 use crate::id::EpochId;
 
 /// 32 secret bytes: zeroized when dropped, compared in constant time, redacted in `Debug`.
@@ -65,6 +66,9 @@ pub(crate) enum InputKind {
 
 /// `M = H("DMLS 1.0 inputs" || vector of (kind, EpochId, value))`, sorted (SPEC §3.5).
 pub(crate) fn merge_value(mut inputs: Vec<(InputKind, EpochId, Secret)>) -> Secret {
+    if !defence::on("F9") {
+        inputs.clear();
+    }
     inputs.sort_by_key(|(kind, id, _)| (*kind, *id));
     let mut body = zeroize::Zeroizing::new(Vec::with_capacity(inputs.len() * 65));
     for (kind, id, value) in &inputs {

@@ -299,7 +299,8 @@ impl PskId {
 /// `EpochId = H("DMLS 1.0 epoch" || group_id<V> || confirmed_transcript_hash<V> || confirmation_tag<V>)` (SPEC §2.1).
 pub(crate) fn epoch_id(group: &[u8], proof: &BaseProof) -> EpochId {
     let mut out = b"DMLS 1.0 epoch".to_vec();
-    for part in [group, &proof.confirmed_transcript_hash, &proof.confirmation_tag] {
+    let tag = if crate::defence::on("C19") { &proof.confirmation_tag[..] } else { &[] };
+    for part in [group, &proof.confirmed_transcript_hash, tag] {
         push_vector(&mut out, part);
     }
     EpochId(Sha256::digest(&out).into())

@@ -10,6 +10,9 @@ pub enum End {
     Succeeded,
     /// The library kept them out.
     Failed,
+    /// It takes forged bytes that only the test build can make.
+    #[cfg_attr(dmls_mutants, allow(dead_code))]
+    NotBuilt,
 }
 
 impl End {
@@ -17,6 +20,23 @@ impl End {
     pub fn succeeded_if(so: bool) -> Self {
         if so { Self::Succeeded } else { Self::Failed }
     }
+}
+
+/// An attack with `dmls::craft`, which only the test build has.
+macro_rules! crafted {
+    ($run:path) => {{
+        #[cfg(dmls_mutants)]
+        let run = $run;
+        #[cfg(not(dmls_mutants))]
+        let run = $crate::attack::not_built;
+        run
+    }};
+}
+pub(crate) use crafted;
+
+#[cfg(not(dmls_mutants))]
+pub fn not_built() -> End {
+    End::NotBuilt
 }
 
 /// One attack of the threat list.
@@ -41,8 +61,28 @@ pub struct Later {
     pub reason: &'static str,
 }
 
+/// An attack whose defence no switch could sensibly take away: a plain test shows that it holds.
+#[derive(Clone, Copy)]
+pub struct Elsewhere {
+    /// Its id.
+    pub id: &'static str,
+    /// The test: a source file of the workspace, and the function in it.
+    pub test: (&'static str, &'static str),
+    /// What it shows, and why there is no switch.
+    pub reason: &'static str,
+}
+
+impl Elsewhere {
+    fn is_there(&self) -> bool {
+        let (file, function) = self.test;
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.contains(&format!("#[test]\nfn {function}()"))
+    }
+}
+
 /// Runs the attacks that one of `filters` (ids or their first letters) names, or all; prints one line each.
-pub fn report(attacks: &[Attack], later: &[Later], filters: &[String]) -> ExitCode {
+pub fn report(attacks: &[Attack], elsewhere: &[Elsewhere], later: &[Later], filters: &[String]) -> ExitCode {
     let chosen = |id: &str| {
         let named = |filter: &String| id == filter || (id.starts_with(filter.as_str()) && filter.len() == 1);
         filters.is_empty() || filters.iter().any(named)
@@ -52,6 +92,11 @@ pub fn report(attacks: &[Attack], later: &[Later], filters: &[String]) -> ExitCo
         let (word, good) = try_both(attack);
         println!("{:<4} {word:<8} {} | {}", attack.id, attack.attack, attack.defence);
         if good { passed += 1 } else { failed += 1 }
+    }
+    for elsewhere in elsewhere.iter().filter(|elsewhere| chosen(elsewhere.id)) {
+        let (word, (file, function)) = (if elsewhere.is_there() { "TESTED" } else { "BROKEN" }, elsewhere.test);
+        println!("{:<4} {word:<8} {} | {file}: {function}", elsewhere.id, elsewhere.reason);
+        if elsewhere.is_there() { passed += 1 } else { failed += 1 }
     }
     for later in later.iter().filter(|later| chosen(later.id)) {
         println!("{:<4} {:<8} {}", later.id, "LATER", later.reason);
@@ -64,6 +109,7 @@ fn try_both(attack: &Attack) -> (&'static str, bool) {
     match catch_unwind(AssertUnwindSafe(attack.run)) {
         Ok(End::Failed) => without_defence(attack),
         Ok(End::Succeeded) => ("BROKEN", false),
+        Ok(End::NotBuilt) => ("NOT BUILT", true),
         Err(_) => ("PANIC", false),
     }
 }
@@ -73,7 +119,7 @@ fn try_both(attack: &Attack) -> (&'static str, bool) {
 fn without_defence(attack: &Attack) -> (&'static str, bool) {
     let _off = dmls::defence::switch_off(attack.id);
     match catch_unwind(AssertUnwindSafe(attack.run)) {
-        Ok(End::Failed) => ("ALIVE", false),
+        Ok(End::Failed | End::NotBuilt) => ("ALIVE", false),
         Ok(End::Succeeded) | Err(_) => ("KILLED", true),
     }
 }

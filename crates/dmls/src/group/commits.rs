@@ -169,7 +169,7 @@ impl Group {
         batch: &mut Batch,
     ) -> Result<Look, GroupError> {
         let hash: [u8; 32] = Sha256::digest(&arrived.bytes).into();
-        if let Some(id) = self.dag.by_commit(&hash).map(|epoch| epoch.id) {
+        if let Some(id) = self.dag.by_commit(&hash).map(|epoch| epoch.id).filter(|_| defence::on("F20")) {
             self.learn_locator(&id, arrived.locator.as_ref(), batch);
             return Ok(Look::Known);
         }
@@ -182,7 +182,9 @@ impl Group {
             return Ok(Look::Wait(On::Epoch(data.base.id, hint)));
         };
         let blame = blame(base, frame.sender);
-        if let Err(reason) = self.admissible(base, &data, frame.sender) {
+        // F16: what a member serves again would count as judged already.
+        let judged = !defence::on("F16") && arrived.locator.is_none();
+        if !judged && let Err(reason) = self.admissible(base, &data, frame.sender) {
             return Ok(Look::Refused(reason, blame));
         }
         let proof = frame.child_of(&base.proof);
@@ -194,7 +196,7 @@ impl Group {
             }
             Err(look) => return Ok(look),
         };
-        let place = self.has_place(base, &processed.committer.device);
+        let place = if judged { Ok(()) } else { self.has_place(base, &processed.committer.device) };
         if let Err(reason) = place.and_then(|()| changes_match(&data.changes, &processed, frame.sender)) {
             return Ok(Look::Refused(reason, blame));
         }
@@ -273,7 +275,7 @@ impl Group {
             return Err(Reason::Removed);
         }
         let refs = data.resolves.iter().chain([&data.base]);
-        if refs.into_iter().any(|named| self.dag.height_of(named) != named.height) {
+        if refs.into_iter().any(|named| self.dag.height_of(named) != named.height) && defence::on("C13") {
             return Err(Reason::BadHeight);
         }
         if sender == CommitSender::New && !data.resolves.is_empty() {
@@ -289,6 +291,9 @@ impl Group {
     ///
     /// Heads by devices outside D have a share of their own, so that no outsider can use up the group's.
     fn has_place(&self, base: &Epoch, creator: &Device) -> Result<(), Reason> {
+        if !defence::on("F11") {
+            return Ok(());
+        }
         let siblings = self.dag.children(&base.id).filter(|child| child.creator == *creator).count();
         if siblings >= self.settings.max_children {
             return Err(Reason::TooManyChildren);
@@ -338,8 +343,16 @@ impl Group {
         batch: &mut Batch,
     ) -> Look {
         let id = wire::epoch_id(self.id.as_bytes(), &proof);
-        if self.dag.get(&id).is_some() {
+        if self.dag.get(&id).is_some() && defence::on("F20") {
             return Look::Known;
+        }
+        #[cfg(dmls_mutants)]
+        if !defence::on("F5") {
+            // A weaker rule: who a commit adds is a member, whoever made it and whatever the room says.
+            let believed = |leaf: &Leaf| {
+                (leaf.device.clone(), crate::input::DesiredDevice { key: leaf.key, joined: Locator::default() })
+            };
+            self.desired.devices.extend(processed.added.iter().map(believed));
         }
         let creator = processed.committer.device.clone();
         if creator == *self.own.device() && processed.staged.is_some() {
@@ -397,7 +410,7 @@ impl Group {
     /// Two commits of one device on one base are evidence (SPEC §2.8).
     fn note_equivocation(&mut self, base: &EpochId, creator: &Device, id: EpochId, batch: &mut Batch) -> bool {
         let twin = self.dag.children(base).find(|epoch| epoch.creator == *creator).map(|epoch| epoch.id);
-        let Some(twin) = twin else { return false };
+        let Some(twin) = twin.filter(|_| defence::on("F1")) else { return false };
         batch.notices.push(Notice::Equivocation { device: creator.clone(), epochs: [twin, id] });
         if let Some(epoch) = self.dag.get_mut(&twin) {
             epoch.equivocation = true;
@@ -476,7 +489,7 @@ impl Group {
             let entitled = member(merged) && member(base) && desired && merged.held;
             merged.merge_inputs.clone().filter(|_| entitled && base.kind != EpochKind::External)
         });
-        let Some(value) = value else { return rejected(Reason::NotInEpoch, Some(from)) };
+        let Some(value) = value.filter(|_| defence::on("C4")) else { return rejected(Reason::NotInEpoch, Some(from)) };
         let value = zeroize::Zeroizing::new(value.expose().to_vec());
         batch.publish.push(Publish::MergeReply { to: from, epoch, value });
         Verdict::Applied(Applied::Fact)

@@ -122,7 +122,8 @@ impl Group {
         let m = mls::open_welcome_grant(packages.view(), reference, &welcome.grant, &info).ok_or(Reason::Forged)?;
         let psk = psk_secret(&no_chain(), &m);
         let staged = mls::join_welcome(packages.view(), self.id.as_bytes(), &welcome.bytes, psk, entropy)?;
-        if staged.facts.id != id || staged.facts.proof.confirmation_tag != place.tag {
+        let same = staged.facts.id == id && staged.facts.proof.confirmation_tag == place.tag;
+        if !same && defence::on("C20") {
             return Err(Reason::WrongCommit.into());
         }
         self.check_place(&place, &staged.facts)?;

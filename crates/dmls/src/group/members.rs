@@ -1,6 +1,7 @@
 //! Facts about the room: who may read, who left.
 
 use super::{Batch, Departure, Group};
+use crate::defence;
 use crate::effect::{Applied, Verdict};
 use crate::id::{Device, Locator, Timestamp};
 use crate::input::Desired;
@@ -34,6 +35,7 @@ impl Group {
             self.departures
                 .get(&removal.event)
                 .is_some_and(|left| left.user == device.user && left.joined.as_ref() == Some(&facts.joined))
+                && defence::on("F18")
         })
     }
 
@@ -52,7 +54,7 @@ impl Group {
     /// Keeps the moment from which deadlines count.
     pub(super) fn note_due(&mut self, now: Timestamp, batch: &mut Batch) {
         let due = self.plan().is_some_and(|plan| plan.is_due());
-        let since = if due { self.due_since.or(Some(now)) } else { None };
+        let since = if due { self.due_since.filter(|_| defence::on("C15")).or(Some(now)) } else { None };
         if since != self.due_since {
             self.due_since = since;
             batch.writes.push(self.group_record());

@@ -202,6 +202,9 @@ impl Group {
             merge_export: Some(facts.merge_export),
             merge_inputs: Some(m),
         };
+        if !defence::on("C10") {
+            self.replace_view(&decision.base.id, view.clone(), &mut Batch::default());
+        }
         let commit = OutgoingCommit {
             epoch: epoch.reference(),
             base: decision.base,
@@ -227,6 +230,9 @@ impl Group {
         batch.publish.push(Publish::Commit(Box::new(commit)));
         self.release_waiting(id, now, entropy, &mut batch)?;
         self.note_due(now, &mut batch);
+        if !defence::on("F21") {
+            batch.writes.clear();
+        }
         Ok(batch.done(Verdict::Applied(Applied::Commit { epoch: id })))
     }
 }

@@ -11,6 +11,7 @@ use super::rejoin::Closed;
 use super::{Batch, Departure, Group, Settings};
 use crate::codec::{RecordError, from_record, to_record};
 use crate::dag::{Epoch, Removal};
+use crate::defence;
 use crate::device::OwnDevice;
 use crate::effect::{EpochKind, EpochRef};
 use crate::error::LoadError;
@@ -251,19 +252,40 @@ impl Group {
         }
         self.open_again(&id, batch);
         self.retain(batch);
+        #[cfg(dmls_mutants)]
+        if !defence::on("F4") {
+            self.drop_losers(batch);
+        }
+    }
+
+    /// A weaker rule for the attack F4: the winning branch replaces the others.
+    #[cfg(dmls_mutants)]
+    fn drop_losers(&mut self, batch: &mut Batch) {
+        let Some(winner) = self.canonical() else { return };
+        let line = self.dag.ancestry(&winner);
+        let losers: Vec<_> = self.dag.iter().map(|epoch| epoch.id).filter(|id| !line.contains(id)).collect();
+        losers.iter().for_each(|id| self.let_go(id, batch));
     }
 
     /// Stores what changed in an epoch's view; a used message key goes with it (SPEC §7.3).
     pub(super) fn replace_view(&mut self, id: &EpochId, view: View, batch: &mut Batch) {
         let old = self.views.get(id).cloned().unwrap_or_default();
         let (puts, deletes) = view.changes_since(&old);
+        let slot = self.view_slot(id);
         for (key, value) in puts {
-            batch.writes.push(Write::put(VIEW, self.key(&[&id.0, &key]), value.to_vec()));
+            batch.writes.push(Write::put(VIEW, self.key(&[&slot.0, &key]), value.to_vec()));
         }
         for key in deletes {
-            batch.writes.push(Write::delete(VIEW, self.key(&[&id.0, &key])));
+            batch.writes.push(Write::delete(VIEW, self.key(&[&slot.0, &key])));
         }
         self.views.insert(*id, view);
+    }
+
+    /// A view lies under its EpochId: the numbers of epochs are shared by forks.
+    fn view_slot(&self, id: &EpochId) -> EpochId {
+        let height = self.dag.get(id).map(|epoch| epoch.height);
+        let twin = || self.dag.iter().find(|epoch| Some(epoch.height) == height && epoch.id != *id);
+        if defence::on("F22") { *id } else { twin().map_or(*id, |twin| twin.id) }
     }
 
     /// Lets the oldest epochs go that are no heads, beyond the number that may be held (SPEC §7.6).
@@ -280,7 +302,9 @@ impl Group {
     }
 
     fn let_go(&mut self, id: &EpochId, batch: &mut Batch) {
-        self.replace_view(id, View::default(), batch);
+        if defence::on("F10") {
+            self.replace_view(id, View::default(), batch);
+        }
         self.views.remove(id);
         if let Some(epoch) = self.dag.get_mut(id) {
             epoch.held = false;

@@ -3,6 +3,7 @@
 use super::Group;
 use crate::base::eligible;
 use crate::dag::Epoch;
+use crate::defence;
 use crate::effect::{Due, EpochInfo, EpochRef, Need, Readiness};
 use crate::id::{Device, EpochId, Timestamp};
 use crate::pending::On;
@@ -42,14 +43,17 @@ impl Group {
     pub fn readiness(&self) -> Readiness {
         match self.plan() {
             None => Readiness::NotInGroup,
-            Some(plan) if plan.must_commit() => Readiness::CommitFirst(describe(&plan)),
+            Some(plan) if plan.must_commit() || (!defence::on("F12") && !self.pending.is_empty()) => {
+                Readiness::CommitFirst(describe(&plan))
+            }
             Some(plan) => Readiness::Ready(plan.base.id),
         }
     }
 
     /// The send gate: whether everybody in `epoch` is in D, at the moment a ciphertext leaves (SPEC §3.11).
     pub fn may_release(&self, epoch: &EpochId) -> bool {
-        self.dag.get(epoch).is_some_and(|epoch| epoch.usable() && epoch.outside(&self.desired).next().is_none())
+        let only_desired = |epoch: &Epoch| epoch.outside(&self.desired).next().is_none() || !defence::on("C16");
+        self.dag.get(epoch).is_some_and(|epoch| epoch.usable() && only_desired(epoch))
     }
 
     /// What is to be fetched or asked for.

@@ -50,7 +50,7 @@ fn create_config() -> MlsGroupCreateConfig {
         .ciphersuite(SUITE)
         .use_ratchet_tree_extension(true)
         .wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
-        .max_past_epochs(0)
+        .max_past_epochs(if defence::on("C9") { 0 } else { 5 })
         .number_of_resumption_psks(0)
         .padding_size(if defence::on("I10") { PADDING } else { 0 })
         .sender_ratchet_configuration(SenderRatchetConfiguration::new(GENERATION_WINDOW, ahead))

@@ -327,3 +327,31 @@ fn commits_are_served_again() {
     let outcome = peer.group.handle(input, now, &mut peer.rng).unwrap().persist(&mut peer.store).unwrap();
     assert!(matches!(&outcome.publish[..], [Publish::CommitReply { commits, .. }] if commits.len() == 1));
 }
+
+/// Who lost a race weighs as much as who won it, once all heads build on both: the next race is decided by its own tie,
+/// and not by which of the two EpochIds is the smaller (SPEC §3.2).
+#[test]
+fn a_race_does_not_decide_the_next() {
+    let (mut smaller, mut races) = (0, 0);
+    for drawn in 0..12 {
+        let mut world = group_of(&[("alice", 1), ("bob", 1), ("carol", 1)]);
+        (0..drawn).for_each(|_| world.commit("carol", true));
+        let mut last = None;
+        for _ in 0..2 {
+            for name in ["alice", "bob", "carol"] {
+                world.take_in(name);
+            }
+            let made = ["alice", "bob"].map(|name| {
+                world.commit(name, true);
+                (world.canonical(name).unwrap(), name)
+            });
+            world.take_in("carol");
+            let winner = made.iter().find(|(id, _)| Some(*id) == world.canonical("carol")).unwrap().1;
+            if let Some(before) = last.replace(made.iter().min().unwrap().1) {
+                races += 1;
+                smaller += usize::from(before == winner);
+            }
+        }
+    }
+    assert!((2..=10).contains(&smaller), "{smaller} of {races} follow the race before");
+}

@@ -1,0 +1,70 @@
+//! What forking must not cost: healed devices stay healed, deleted epochs stay deleted.
+
+use dmls::id::EpochId;
+use dmls::input::Input;
+use dmls::journal::{Records, Table};
+use sha2::{Digest, Sha256};
+
+use crate::attack::End;
+use crate::core_world::World;
+use crate::scene::{Puppet, group_of, group_on_sides};
+
+/// Dan heals on side 2, which then loses: side 1 has Erin and Frank besides. The thief's copy of Dan is older.
+fn healed_apart() -> (World, Puppet) {
+    let mut world = group_on_sides(&[("alice", 1), ("bob", 1), ("carol", 2), ("dan", 2)]);
+    for name in ["erin", "frank"] {
+        world.device(name, 1);
+    }
+    let thief = Puppet::of(&world, "dan", 0);
+    world.cut();
+    world.join_room("erin");
+    world.join_room("frank");
+    world.sync("alice");
+    for name in ["bob", "erin", "frank"] {
+        world.sync(name);
+    }
+    world.commit("dan", true);
+    world.sync("carol");
+    world.heal();
+    world.sync("bob");
+    (world, thief)
+}
+
+/// F8. Bob's merge left Dan under the leaf that a thief may hold; where Dan speaks, he must have a newer one.
+pub fn old_leaf() -> End {
+    let (mut world, _) = healed_apart();
+    let spoken = world.send("dan", "fresh");
+    let group = &world.peers["dan"].group;
+    let line = std::iter::successors(Some(spoken), |id| group.epoch(id)?.base);
+    let renewed = line.filter_map(|id| group.epoch(&id)).any(|epoch| epoch.epoch.creator.user == "dan");
+    End::succeeded_if(!renewed)
+}
+
+/// F9. The thief follows side 1 with Dan's old leaf, and tries to enter the merge with the merge value of no heads.
+pub fn dropped_heal() -> End {
+    let (mut world, mut thief) = healed_apart();
+    world.send("bob", "after the merge");
+    let merged = world.canonical("bob").unwrap();
+    let side_1 = world.peers["bob"].group.epoch(&merged).unwrap().base.unwrap();
+    assert!(!thief.learns(&world, "after the merge") && thief.group.epoch(&side_1).is_some(), "the thief has the base");
+    offer_empty_merge_value(&mut thief, merged, &world);
+    End::succeeded_if(thief.learns(&world, "after the merge"))
+}
+
+/// The thief tells their own copy that M is what it would be if nothing was merged (SPEC §3.5).
+fn offer_empty_merge_value(thief: &mut Puppet, epoch: EpochId, world: &World) {
+    let value = zeroize::Zeroizing::new(Sha256::digest(b"DMLS 1.0 inputs\0").to_vec());
+    let from = world.peers["bob"].own.device().clone();
+    thief.input(Input::MergeReply { epoch, value, from });
+}
+
+/// F10, as far as there is a horizon: the number of epochs that are held. What is beyond it must be out of the store.
+pub fn horizon() -> End {
+    let mut world = group_of(&["alice", "bob"]);
+    let first = world.canonical("alice").unwrap();
+    for _ in 0..66 {
+        world.commit("alice", true);
+    }
+    let views = world.peers["alice"].store.scan(Table("dmls.view"), b"").unwrap();
+    End::succeeded_if(views.iter().any(|(key, _)| key.windows(32).any(|window| window == first.0)))
+}
