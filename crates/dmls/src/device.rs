@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use ed25519_dalek::Signer as _;
 use serde::{Deserialize, Serialize};
 use tls_codec::{Deserialize as _, Serialize as _, TlsDeserialize, TlsSerialize, TlsSize, VLBytes};
 use zeroize::Zeroizing;
 
 use crate::entropy::{Entropy, EntropyError};
 use crate::id::{Device, SignatureKey};
+use crate::mls::provider::{Signer, sign};
 
 /// The only credential version there is.
 const VERSION: u8 = 1;
@@ -19,7 +19,7 @@ const SUITE: u16 = 0x0001;
 const RECORD_VERSION: u8 = 1;
 
 /// The Ed25519 key with which a device signs its leaves, commits and messages. Never the device's Matrix key.
-pub struct SigningKey(ed25519_dalek::SigningKey);
+pub struct SigningKey(Signer);
 
 impl SigningKey {
     /// A fresh key from the caller's randomness.
@@ -31,22 +31,27 @@ impl SigningKey {
 
     /// The key with this 32-byte seed (RFC 8032).
     pub fn from_bytes(seed: &[u8; 32]) -> Self {
-        Self(ed25519_dalek::SigningKey::from_bytes(seed))
+        Self(Signer::from_seed(seed))
     }
 
     /// The 32-byte seed.
     pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.0.to_bytes())
+        self.0.seed()
     }
 
     /// The public half.
     pub fn public(&self) -> SignatureKey {
-        SignatureKey(self.0.verifying_key().to_bytes())
+        SignatureKey(self.0.public())
     }
 
     /// Signs `message`.
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).to_bytes()
+        self.0.sign(message)
+    }
+
+    /// As the MLS library wants it.
+    pub(crate) fn signer(&self) -> &Signer {
+        &self.0
     }
 }
 
@@ -102,25 +107,30 @@ impl Credential {
 
     /// Parses the content of a basic credential and checks it against the leaf's signature key.
     pub fn parse(bytes: &[u8], key: &SignatureKey) -> Result<Self, CredentialError> {
+        let credential = Self::read(bytes)?;
+        credential.check(key).map(|()| credential)
+    }
+
+    /// Parses the content of a basic credential that was checked before.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, CredentialError> {
         let wire = WireCredential::tls_deserialize_exact(bytes).map_err(|_| CredentialError::Malformed)?;
         if wire.version != VERSION {
             return Err(CredentialError::Malformed);
         }
         let text =
             |bytes: &VLBytes| String::from_utf8(bytes.as_slice().to_vec()).map_err(|_| CredentialError::Malformed);
-        let credential = Self {
+        Ok(Self {
             device: Device::new(text(&wire.user)?, text(&wire.device)?),
             device_key: wire.device_key,
             generation: wire.generation,
             signature: wire.signature.as_slice().to_vec(),
-        };
-        credential.check(key).map(|()| credential)
+        })
     }
 
     fn check(&self, key: &SignatureKey) -> Result<(), CredentialError> {
         let signature: &[u8; 64] = self.signature.as_slice().try_into().map_err(|_| CredentialError::Malformed)?;
         let payload = Self::payload(&self.device, key, self.generation);
-        let valid = verify_strict(&self.device_key, &payload, signature);
+        let valid = sign::strict_verify(&self.device_key, &payload, signature);
         if valid { Ok(()) } else { Err(CredentialError::Signature) }
     }
 
@@ -143,9 +153,10 @@ impl Credential {
     }
 }
 
-/// Ed25519 with strict verification: weak keys and malleable signatures are refused (RFC 8032 §5.1.7, SPEC §5.2).
+/// Checks a signature by a [`SigningKey`]: Ed25519 with strict verification, so that weak keys and malleable signatures
+/// are refused (RFC 8032 §5.1.7, SPEC §5.2).
 pub fn verify_strict(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-    crate::mls::provider::sign::strict_verify(key, message, signature)
+    sign::verify(key, message, signature)
 }
 
 /// This device, able to sign as itself.

@@ -20,4 +20,6 @@ pub mod package;
 mod pending;
 mod plan;
 mod secret;
+#[cfg(dmls_mutants)]
+pub mod stand_in;
 mod wire;

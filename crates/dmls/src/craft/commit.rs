@@ -9,7 +9,7 @@ use crate::entropy::Entropy;
 use crate::error::GroupError;
 use crate::group::{grant_context, welcome_info};
 use crate::id::{Device, Height, LeafIndex, Locator};
-use crate::mls::bent::{self, BentPlan};
+use crate::mls::bent::{self, BentPlan, GroupInfoParts};
 use crate::mls::{self, Leaf};
 use crate::secret::{InputKind, Secret, grant_psk, merge_value, no_chain, psk_secret};
 use crate::wire::{self, Change, CommitData, Grant, Justification, PskId};
@@ -35,6 +35,7 @@ pub struct Commit<'a> {
     external_sender: bool,
     extra: Vec<Vec<u8>>,
     identity: Option<&'a OwnDevice>,
+    info: Option<bent::EditInfo>,
 }
 
 /// A commit that was made, and what its maker holds then.
@@ -67,6 +68,7 @@ impl<'a> Commit<'a> {
             external_sender: false,
             extra: Vec::new(),
             identity: None,
+            info: None,
         }
     }
 
@@ -155,6 +157,12 @@ impl<'a> Commit<'a> {
         self
     }
 
+    /// Changes the GroupInfo in the Welcome, signed all the same; the commit stays as it is.
+    pub fn welcome_info(mut self, edit: impl Fn(&mut GroupInfoParts) + Send + Sync + 'static) -> Self {
+        self.info = Some(std::sync::Arc::new(edit));
+        self
+    }
+
     /// Appends a proposal by value: its type (RFC 9420 §17.4) and body.
     pub fn proposal(mut self, kind: u16, body: &[u8]) -> Self {
         self.extra.push([&[1], &kind.to_be_bytes()[..], body].concat());
@@ -194,6 +202,7 @@ impl<'a> Commit<'a> {
             external_sender: self.external_sender,
             extra: self.extra.clone(),
             identity: self.identity,
+            info: self.info.clone(),
             poison: self.poison.iter().filter_map(|device| self.base.leaf_of(device)).collect(),
         };
         let base = self.base;

@@ -23,7 +23,6 @@ pub struct State {
     pub(crate) merge_export: Option<Secret>,
     pub(crate) view: View,
     /// Messages that this device sealed in it.
-    #[allow(dead_code)]
     pub(crate) sent: u32,
 }
 

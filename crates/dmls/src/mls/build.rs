@@ -31,15 +31,16 @@ pub(crate) fn create(
     let provider = Provider::over(&View::default(), entropy);
     let mut mls = MlsGroup::new_with_group_id(
         &provider,
-        &signer(own),
+        signer(own),
         &super::create_config(),
         GroupId::from_slice(group),
         credential_with_key(own),
     )
     .map_err(|_| GroupError::Mls("the group cannot be created"))?;
-    let facts = facts::take(&provider, &mut mls)?;
+    let leaves = facts::leaves(mls.members()).map_err(GroupError::GroupInfo)?;
+    let facts = facts::take(&provider, &mut mls, leaves)?;
     checked(&provider, ())?;
-    Ok((provider.into_view(), facts))
+    Ok((provider.into_view_of(mls), facts))
 }
 
 /// One commit: all by value, always with a path, always with exactly one PSK (SPEC §3.1).
@@ -61,6 +62,7 @@ pub(crate) fn commit(
 ) -> Result<Built, GroupError> {
     let provider = Provider::over(base, entropy).with_psk(plan.psk).in_order();
     let mut mls = load(&provider, group)?;
+    let known = facts::Known::of(&mls).map_err(GroupError::GroupInfo)?;
     let psk_id = PreSharedKeyId::new(SUITE, provider.rand(), Psk::External(ExternalPsk::new(plan.psk_id.encode())))
         .map_err(|_| GroupError::Entropy(crate::entropy::EntropyError))?;
     mls.set_aad(plan.authenticated_data);
@@ -76,22 +78,23 @@ pub(crate) fn commit(
         .force_self_update(true)
         .load_psks(provider.storage())
         .map_err(|_| GroupError::Mls("the PSK cannot be loaded"))?
-        .build(provider.rand(), provider.crypto(), &signer(own), |_| true)
+        .build(provider.rand(), provider.crypto(), signer(own), |_| true)
         .map_err(|_| GroupError::Mls("the commit cannot be built"))?
         .stage_commit(&provider)
         .map_err(|_| GroupError::Mls("the commit cannot be staged"))?;
     mls.merge_pending_commit(&provider).map_err(|_| GroupError::Mls("the commit cannot be merged"))?;
-    let facts = facts::take(&provider, &mut mls)?;
+    let leaves = known.after(mls.members()).map_err(GroupError::GroupInfo)?;
+    let facts = facts::take(&provider, &mut mls, leaves)?;
     let welcome = bundle.to_welcome_msg().map(|message| encode(&message)).transpose()?;
     let (bytes, group_info) = (encode(bundle.commit())?, group_info(&provider, &mls, own)?);
     checked(&provider, ())?;
-    Ok(Built { bytes, welcome, group_info, view: provider.into_view(), facts })
+    Ok(Built { bytes, welcome, group_info, view: provider.into_view_of(mls), facts })
 }
 
 /// The epoch's GroupInfo with ratchet tree and external public key. Public by nature.
 pub(super) fn group_info(provider: &Provider<'_>, mls: &MlsGroup, own: &OwnDevice) -> Result<Vec<u8>, GroupError> {
     let message = mls
-        .export_group_info(provider.crypto(), &signer(own), true)
+        .export_group_info(provider.crypto(), signer(own), true)
         .map_err(|_| GroupError::Mls("the GroupInfo cannot be exported"))?;
     encode(&message)
 }
@@ -107,7 +110,7 @@ pub(crate) fn key_package(
     let builder = KeyPackage::builder().key_package_lifetime(lifetime());
     let builder = if last_resort { builder.mark_as_last_resort() } else { builder };
     let bundle = builder
-        .build(SUITE, &provider, &signer(own), credential_with_key(own))
+        .build(SUITE, &provider, signer(own), credential_with_key(own))
         .map_err(|_| GroupError::Mls("the key package cannot be built"))?;
     let package = bundle.key_package().clone();
     let reference = reference(&provider, &package)?;

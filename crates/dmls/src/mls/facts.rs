@@ -1,5 +1,7 @@
 //! What an epoch is, read off its group state.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use openmls::prelude::*;
 
 use super::{MERGE_COMPONENT, Provider};
@@ -27,10 +29,9 @@ pub(crate) struct EpochFacts {
     pub(crate) merge_export: Secret,
 }
 
-/// Reads the facts of a fresh epoch and takes its single-use export, which leaves the state for ever.
-pub(super) fn take(provider: &Provider<'_>, group: &mut MlsGroup) -> Result<EpochFacts, GroupError> {
+/// Reads the facts of a fresh epoch with these leaves and takes its single-use export, which leaves the state for ever.
+pub(super) fn take(provider: &Provider<'_>, group: &mut MlsGroup, leaves: Vec<Leaf>) -> Result<EpochFacts, GroupError> {
     let proof = proof_of(group)?;
-    let leaves = leaves(group.members()).map_err(GroupError::GroupInfo)?;
     let export = group
         .safe_export_secret(provider.crypto(), provider.storage(), MERGE_COMPONENT)
         .map_err(|_| GroupError::Mls("the merge export failed"))?;
@@ -63,21 +64,66 @@ pub(super) fn tag_bytes(tag: &openmls::messages::ConfirmationTag) -> Result<Vec<
 
 /// All members with checked credentials; one leaf for each (user, device) (SPEC §5.3).
 pub(super) fn leaves(members: impl Iterator<Item = Member>) -> Result<Vec<Leaf>, Reason> {
-    let mut seen = std::collections::BTreeSet::new();
-    let mut out = Vec::new();
-    for member in members {
-        let leaf = leaf(member.index.u32(), &member.credential, &member.signature_key)?;
-        if !seen.insert(leaf.device.clone()) {
-            return Err(Reason::BadCredential);
-        }
-        out.push(leaf);
+    Known::default().after(members)
+}
+
+/// The members of an accepted epoch. Their credentials were checked when it was accepted, and what is the same in the
+/// next epoch is not checked again.
+#[derive(Default)]
+pub(super) struct Known {
+    members: BTreeMap<u32, Member>,
+    leaves: Vec<Leaf>,
+}
+
+impl Known {
+    /// The members of an accepted epoch's group.
+    pub(super) fn of(group: &MlsGroup) -> Result<Self, Reason> {
+        let members: BTreeMap<_, _> = group.members().map(|member| (member.index.u32(), member)).collect();
+        let leaves = members.values().map(accepted_leaf).collect::<Result<_, _>>()?;
+        Ok(Self { members, leaves })
     }
-    Ok(out)
+
+    /// Their leaves.
+    pub(super) fn leaves(&self) -> &[Leaf] {
+        &self.leaves
+    }
+
+    /// The leaves of the next epoch.
+    pub(super) fn after(&self, members: impl Iterator<Item = Member>) -> Result<Vec<Leaf>, Reason> {
+        let mut seen = BTreeSet::new();
+        let mut out = Vec::new();
+        for member in members {
+            let known = self.members.get(&member.index.u32()).is_some_and(|known| {
+                known.credential == member.credential && known.signature_key == member.signature_key
+            });
+            let leaf = if known {
+                accepted_leaf(&member)?
+            } else {
+                leaf(member.index.u32(), &member.credential, &member.signature_key)?
+            };
+            if !seen.insert(leaf.device.clone()) {
+                return Err(Reason::BadCredential);
+            }
+            out.push(leaf);
+        }
+        Ok(out)
+    }
+}
+
+/// A leaf of an accepted epoch.
+pub(super) fn accepted_leaf(member: &Member) -> Result<Leaf, Reason> {
+    let (index, key) = (LeafIndex(member.index.u32()), signature_key(&member.signature_key)?);
+    let read = Credential::read(member.credential.serialized_content()).map_err(|_| Reason::BadCredential)?;
+    Ok(Leaf { index, device: read.device().clone(), key })
+}
+
+fn signature_key(key: &[u8]) -> Result<SignatureKey, Reason> {
+    key.try_into().map(SignatureKey).map_err(|_| Reason::BadCredential)
 }
 
 /// One leaf with a checked credential.
 pub(super) fn leaf(index: u32, credential: &openmls::prelude::Credential, key: &[u8]) -> Result<Leaf, Reason> {
-    let key = SignatureKey(key.try_into().map_err(|_| Reason::BadCredential)?);
+    let key = signature_key(key)?;
     if credential.credential_type() != CredentialType::Basic {
         return Err(Reason::BadCredential);
     }

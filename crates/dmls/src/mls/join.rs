@@ -72,9 +72,10 @@ pub(crate) fn join_welcome(
         return Err(Reason::OtherGroup);
     }
     let mut mls = staged.into_group(&provider).map_err(|_| Reason::Forged)?;
-    let facts = facts::take(&provider, &mut mls).map_err(|_| Reason::BadCredential)?;
+    let leaves = facts::leaves(mls.members())?;
+    let facts = facts::take(&provider, &mut mls, leaves).map_err(|_| Reason::BadCredential)?;
     checked(&provider, ()).map_err(|_| Reason::Forged)?;
-    let view = provider.into_view().without_packages();
+    let view = provider.into_view_of(mls).without_packages();
     Ok(Staged { view, facts })
 }
 
@@ -102,14 +103,15 @@ pub(crate) fn join_externally(
         .map_err(|_| refuse(Reason::Forged))?
         .load_psks(provider.storage())
         .map_err(|_| GroupError::Mls("the external commit cannot be built"))?
-        .build(provider.rand(), provider.crypto(), &signer(own), |_| true)
+        .build(provider.rand(), provider.crypto(), signer(own), |_| true)
         .map_err(|_| GroupError::Mls("the external commit cannot be built"))?
         .finalize(&provider)
         .map_err(|_| GroupError::Mls("the external commit cannot be staged"))?;
-    let facts = facts::take(&provider, &mut mls)?;
+    let leaves = facts::leaves(mls.members()).map_err(refuse)?;
+    let facts = facts::take(&provider, &mut mls, leaves)?;
     let (bytes, group_info) = (encode(bundle.commit())?, group_info(&provider, &mls, own)?);
     checked(&provider, ())?;
-    Ok(Built { bytes, welcome: None, group_info, view: provider.into_view(), facts })
+    Ok(Built { bytes, welcome: None, group_info, view: provider.into_view_of(mls), facts })
 }
 
 /// For operations that need no randomness.

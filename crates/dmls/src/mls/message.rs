@@ -22,11 +22,11 @@ pub(crate) fn seal(
     let mut mls = load(&provider, group)?;
     mls.set_aad(authenticated_data);
     let message = mls
-        .create_message(&provider, &signer(own), plaintext)
+        .create_message(&provider, signer(own), plaintext)
         .map_err(|_| GroupError::Mls("the message cannot be sealed"))?;
     let bytes = encode(&message)?;
     checked(&provider, ())?;
-    Ok((provider.into_view(), bytes))
+    Ok((provider.into_view_of(mls), bytes))
 }
 
 /// A message that opened.
@@ -59,14 +59,14 @@ pub(crate) fn open(
     let message = mls.process_message(&provider, message).map_err(|error| refusal(&error))?;
     let Sender::Member(index) = *message.sender() else { return Err(reject(Reason::WrongKind)) };
     let member = mls.member_at(index).ok_or(reject(Reason::Forged))?;
-    let sender = facts::leaf(index.u32(), &member.credential, &member.signature_key).map_err(reject)?;
+    let sender = facts::accepted_leaf(&member).map_err(reject)?;
     let content = match message.into_content() {
         ProcessedMessageContent::ApplicationMessage(content) => content,
-        ProcessedMessageContent::OwnPrivateMessage { .. } => return Err(OpenFailure::OwnMessage),
+        ProcessedMessageContent::OwnPrivateMessage => return Err(OpenFailure::OwnMessage),
         _ => return Err(reject(Reason::WrongKind)),
     };
     let plaintext = Zeroizing::new(content.into_bytes());
-    Ok(OpenedFrame { view: provider.into_view(), sender, plaintext })
+    Ok(OpenedFrame { view: provider.into_view_of(mls), sender, plaintext })
 }
 
 /// A used or too old key is another matter than a forgery.

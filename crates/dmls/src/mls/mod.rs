@@ -69,12 +69,15 @@ fn credential_with_key(own: &OwnDevice) -> CredentialWithKey {
     }
 }
 
-fn signer(own: &OwnDevice) -> provider::Signer {
-    provider::Signer::from_seed(&own.signing().to_bytes())
+fn signer(own: &OwnDevice) -> &provider::Signer {
+    own.signing().signer()
 }
 
 /// The group inside a view.
 fn load(provider: &Provider<'_>, group: &[u8]) -> Result<MlsGroup, GroupError> {
+    if let Some(read) = provider.take_group() {
+        return Ok(read);
+    }
     MlsGroup::load(openmls_traits::OpenMlsProvider::storage(provider), &GroupId::from_slice(group))
         .ok()
         .flatten()

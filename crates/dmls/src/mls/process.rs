@@ -61,22 +61,22 @@ pub(crate) fn process(
     let message = super::decode(bytes)?.try_into_protocol_message().map_err(|_| Reason::WrongKind)?;
     let provider = Provider::over(base, entropy).with_psk(psk);
     let mut mls = load(&provider, group)?;
-    let before = facts::leaves(mls.members())?;
+    let known = facts::Known::of(&mls)?;
     let message = mls.process_message(&provider, message).map_err(|error| refusal(&error))?;
     let sender = sender_of(message.sender())?;
     let ProcessedMessageContent::StagedCommitMessage(staged) = message.into_content() else {
         return Err(Reason::WrongKind.into());
     };
-    let changes = inspect(&staged, &before, sender, base_id)?;
+    let changes = inspect(&staged, known.leaves(), sender, base_id)?;
     let (committer, added, removed) = changes;
     if staged.self_removed() {
         return Ok(Processed { committer, added, removed, staged: None });
     }
     mls.merge_staged_commit(&provider, *staged).map_err(|_| GroupError::Mls("the commit cannot be merged"))?;
-    facts::leaves(mls.members())?;
-    let facts = facts::take(&provider, &mut mls)?;
+    let leaves = known.after(mls.members())?;
+    let facts = facts::take(&provider, &mut mls, leaves)?;
     checked(&provider, ())?;
-    Ok(Processed { committer, added, removed, staged: Some(Staged { view: provider.into_view(), facts }) })
+    Ok(Processed { committer, added, removed, staged: Some(Staged { view: provider.into_view_of(mls), facts }) })
 }
 
 /// Checks all of a commit on `base` that can be checked without its PSK: who signed it, and whether its path opens here.
@@ -213,6 +213,7 @@ pub(crate) fn seal_grant(
         let provider = Provider::over(base, &mut *entropy);
         let mls = load(&provider, group)?;
         let member = mls.member_at(LeafNodeIndex::new(leaf.0)).ok_or(GroupError::Mls("no such leaf"))?;
+        provider.give_back(mls);
         member.encryption_key
     };
     let info = grant_info(context, leaf);
@@ -242,7 +243,9 @@ pub(crate) fn open_grant(
     let mls = load(&provider, group).ok()?;
     let leaf = mls.own_leaf_index();
     let grant = grants.iter().find(|grant| grant.leaf == leaf.u32())?;
-    let key = leaf_private_key(&provider, &mls)?;
+    let key = leaf_private_key(&provider, &mls);
+    provider.give_back(mls);
+    let key = key?;
     let info = grant_info(context, LeafIndex(leaf.u32()));
     let value = super::provider::hpke_psk_open(
         &key,

@@ -1,6 +1,7 @@
 //! What an insider can bend, and what becomes of it: unbent it is accepted, each bent commit has its own verdict.
 
-use dmls::craft::{Change, Commit, Justification, Made, State};
+use dmls::craft::{Change, Commit, GroupInfoParts, Justification, Made, Message, State};
+use dmls::craft::{group_info, join_externally, welcome_grant};
 use dmls::effect::{Applied, EpochRef, Missing, Notice, Verdict};
 use dmls::error::Reason;
 use dmls::group::Orders;
@@ -280,4 +281,140 @@ fn a_removed_member_commits_in_the_past() {
     let bob = world.peers.get_mut("bob").unwrap();
     let nothing = bob.group.carry_out(Orders::default(), world.now, &mut bob.rng).map(|durable| durable.writes().len());
     assert!(nothing.is_err(), "nothing is due because of it");
+}
+
+/// What Bob says of a message.
+fn hear(world: &mut World, from: &str, bytes: &[u8]) -> Result<String, Reason> {
+    let locator = Locator("$said".into());
+    let input = Input::Message { bytes: bytes.to_vec(), locator, from: from.into(), commit: None };
+    match world.input("bob", input) {
+        Verdict::Applied(Applied::Message(opened)) => Ok(String::from_utf8(opened.plaintext.to_vec()).unwrap()),
+        Verdict::Rejected { reason, .. } => Err(reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn say(world: &mut World, message: Message) -> Vec<u8> {
+    message.build(&mut world.peers.get_mut("mallory").unwrap().rng).unwrap().0
+}
+
+/// Messages made from a copied state open like any other; generations may be left out, within the window (I9).
+#[test]
+fn generations_may_be_left_out_within_the_window() {
+    let mut world = four();
+    let state = now_of(&world, "mallory");
+    let next = say(&mut world, Message::of(&state, b"next"));
+    assert_eq!(hear(&mut world, "mallory", &next).as_deref(), Ok("next"));
+    let later = say(&mut world, Message::of(&state, b"later").skip(40).edit(|data| data.sequence = 40));
+    assert_eq!(hear(&mut world, "mallory", &later).as_deref(), Ok("later"));
+    let far = say(&mut world, Message::of(&state, b"far").skip(9).generation(u32::MAX).edit(|data| data.sequence = 9));
+    assert_eq!(hear(&mut world, "mallory", &far), Err(Reason::BeyondWindow));
+}
+
+/// What is authenticated must be so: another epoch's id, a sequence used before, bytes that are none.
+#[test]
+fn false_message_data_is_refused() {
+    let mut world = four();
+    let state = now_of(&world, "mallory");
+    let first = say(&mut world, Message::of(&state, b"first"));
+    assert!(hear(&mut world, "mallory", &first).is_ok());
+    let again = say(&mut world, Message::of(&state, b"again").skip(1));
+    assert_eq!(hear(&mut world, "mallory", &again), Err(Reason::Replay));
+    let junk = say(&mut world, Message::of(&state, b"junk").skip(2).authenticated_data(b"\x01junk"));
+    assert_eq!(hear(&mut world, "mallory", &junk), Err(Reason::Malformed));
+    let mut elsewhere = Message::of(&state, b"elsewhere").skip(3);
+    let other = world.peers["bob"].group.epochs()[0].epoch.id;
+    elsewhere = elsewhere.edit(|data| data.epoch = other.0);
+    let elsewhere = say(&mut world, elsewhere);
+    let locator = Locator("$said".into());
+    let input = Input::Message { bytes: elsewhere, locator, from: "mallory".into(), commit: None };
+    assert!(!matches!(world.input("bob", input), Verdict::Applied(_)));
+}
+
+/// Alice's signed message under her next generation is a replay (C17); with another word in it, a forgery.
+#[test]
+fn an_overheard_message_is_not_said_twice() {
+    let mut world = four();
+    let state = now_of(&world, "mallory");
+    world.say("alice", "yes");
+    let said = world.wire.last().unwrap().clone();
+    assert_eq!(hear(&mut world, "alice", &said).as_deref(), Ok("yes"));
+    let rng = &mut world.peers.get_mut("mallory").unwrap().rng;
+    let again = Message::overheard(&state, &said, rng).unwrap();
+    let other = Message::overheard(&state, &said, rng).unwrap().content(b"no");
+    let again = say(&mut world, again);
+    assert_ne!(again, said, "another generation, another ciphertext");
+    assert_eq!(hear(&mut world, "alice", &again), Err(Reason::Replay));
+    let other = say(&mut world, other.skip(3));
+    assert_eq!(hear(&mut world, "alice", &other), Err(Reason::Forged));
+    let as_alice = Message::of(&state, b"I am Alice").as_member(&device("alice")).unwrap().skip(7);
+    let as_alice = say(&mut world, as_alice);
+    assert_eq!(hear(&mut world, "alice", &as_alice), Err(Reason::Forged));
+}
+
+/// A Welcome whose GroupInfo says something else brings nobody anywhere; an untouched one does (X1).
+#[test]
+fn welcomes_that_lie_are_refused() {
+    type Edit = fn(&mut GroupInfoParts);
+    let edits: [(Edit, bool); 4] = [
+        (|_| (), true),
+        (|parts| parts.epoch += 1, false),
+        (|parts| parts.tree_hash[0] ^= 1, false),
+        (|parts| parts.confirmation_tag[0] ^= 1, false),
+    ];
+    for (edit, good) in edits {
+        let mut world = four();
+        let state = now_of(&world, "mallory");
+        let (packages, rng) = (&mut dmls::package::KeyPackages::default(), &mut crate::world::Seeded::new(5));
+        let own = world.peers["dan"].own.clone();
+        let made =
+            packages.generate(&own, 1, false, rng).unwrap().persist(&mut dmls_store::MemoryStore::new()).unwrap();
+        let add = make(&mut world, &Commit::on(&state).add(&made[0].bytes, Locator::default()).welcome_info(edit));
+        let sent = add.commit.welcomes[0].clone();
+        let welcome = |grant| Welcome {
+            bytes: sent.bytes.clone(),
+            commit: add.commit.bytes.clone(),
+            locator: Locator("$m".into()),
+            epoch: add.commit.epoch.id,
+            base: sent.base.clone(),
+            grant,
+        };
+        let false_grant = welcome_grant(&made[0].bytes, &add.commit.epoch.id, [1; 32], rng).unwrap();
+        let now = world.now;
+        let dan = world.peers.get_mut("dan").unwrap();
+        let mut join = |grant| {
+            let joined = dan.group.join(welcome(grant), packages, now, &mut dan.rng).unwrap();
+            joined.persist(&mut dan.store).unwrap().verdict
+        };
+        assert!(matches!(join(false_grant), Verdict::Rejected { reason: Reason::Forged, .. }));
+        let verdict = join(sent.grant.clone());
+        assert_eq!(matches!(verdict, Verdict::Applied(_)), good, "{verdict:?}");
+    }
+}
+
+/// A GroupInfo that says something else leads into no epoch of the group; what an external commit resolves is nothing.
+#[test]
+fn false_ways_in_are_refused() {
+    let mut world = four();
+    let state = now_of(&world, "mallory");
+    let made = make(&mut world, &Commit::on(&state));
+    assert!(matches!(give(&mut world, "bob", &made.commit.bytes), Verdict::Applied(_)));
+    let (target, info) = (made.commit.epoch.clone(), made.commit.group_info.clone());
+    let mallory = world.peers["mallory"].own.clone();
+    let tag = group_info(&info, &mallory, |parts| parts.confirmation_tag[0] ^= 1).unwrap();
+    let tree = group_info(&info, &mallory, |parts| parts.tree_hash[0] ^= 1).unwrap();
+    let now = world.now;
+    let dan = world.peers.get_mut("dan").unwrap();
+    for bent in [tag, tree] {
+        assert!(dan.group.join_externally(&bent, target.clone(), now, &mut dan.rng).is_err());
+    }
+    let (own, room) = (dan.own.clone(), crate::world::room());
+    let padded = state.reference().clone();
+    let mut join = |edit: &dyn Fn(&mut dmls::craft::CommitData)| {
+        join_externally(&own, &room, &target, &info, edit, &mut dan.rng).unwrap().commit.bytes
+    };
+    let (padded, plain) = (join(&|data| data.resolves.push(padded.clone())), join(&|_| ()));
+    let verdict = give(&mut world, "bob", &padded);
+    assert!(matches!(verdict, Verdict::Rejected { reason: Reason::BadResolves, .. }), "{verdict:?}");
+    assert!(matches!(give(&mut world, "bob", &plain), Verdict::Applied(_)));
 }

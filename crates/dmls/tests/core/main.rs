@@ -8,5 +8,7 @@ mod hostile;
 mod rejoin;
 mod order;
 mod rules;
+#[cfg(dmls_mutants)]
+mod speed;
 mod split;
 mod world;

@@ -3,7 +3,7 @@
 use openmls::prelude::*;
 use openmls::schedule::{ExternalPsk, PreSharedKeyId, Psk};
 
-use super::crypto::Bent;
+use super::crypto::{Bent, EditInfo};
 use super::tree::keys_of;
 use crate::device::OwnDevice;
 use crate::entropy::{Entropy, EntropyError};
@@ -29,6 +29,8 @@ pub(crate) struct BentPlan<'a> {
     pub(crate) extra: Vec<Vec<u8>>,
     /// Leaves for which no ciphertext of the path opens.
     pub(crate) poison: Vec<LeafIndex>,
+    /// What the Welcome's GroupInfo says otherwise.
+    pub(crate) info: Option<EditInfo>,
     /// Who the committer is from now on.
     pub(crate) identity: Option<&'a OwnDevice>,
 }
@@ -44,10 +46,11 @@ pub(crate) fn commit(
     let known = plan.psks.iter().map(|(id, psk)| (id.clone(), zeroize::Zeroizing::new(psk.expose().to_vec())));
     let provider = Provider::over(base, entropy).with_external_psks(known.collect()).in_order();
     let mut mls = load(&provider, group)?;
+    let known = facts::Known::of(&mls).map_err(GroupError::GroupInfo)?;
     let poison: Vec<_> = plan.poison.iter().flat_map(|leaf| keys_of(&mls, *leaf)).collect();
     let keys: Vec<_> =
         mls.members().map(|member| LeafIndex(member.index.u32())).map(|leaf| (leaf, keys_of(&mls, leaf))).collect();
-    let bent = Bent::over(&provider, poison, plan.extra);
+    let bent = Bent::over(&provider, poison, plan.extra).informing(plan.info);
     mls.set_aad(plan.authenticated_data);
     let mut psks = Vec::new();
     for (id, _) in &plan.psks {
@@ -81,7 +84,8 @@ pub(crate) fn commit(
         .stage_commit(&bent)
         .map_err(|_| GroupError::Mls("the commit cannot be staged"))?;
     mls.merge_pending_commit(&bent).map_err(|_| GroupError::Mls("the commit cannot be merged"))?;
-    let facts = facts::take(&provider, &mut mls)?;
+    let leaves = known.after(mls.members()).map_err(GroupError::GroupInfo)?;
+    let facts = facts::take(&provider, &mut mls, leaves)?;
     let welcome = bundle.to_welcome_msg().map(|message| encode(&message)).transpose()?;
     let (bytes, group_info) = (bent.bend(&encode(bundle.commit())?), group_info(&provider, &mls, own)?);
     let spoiled = bent.spoiled();
@@ -89,5 +93,5 @@ pub(crate) fn commit(
     let hit = hit.map(|(leaf, _)| leaf).collect();
     checked(&provider, ())?;
     drop(bent);
-    Ok((Built { bytes, welcome, group_info, view: provider.into_view(), facts }, hit))
+    Ok((Built { bytes, welcome, group_info, view: provider.into_view_of(mls), facts }, hit))
 }

@@ -1,17 +1,21 @@
 //! Cryptography that bends what it is given to seal, sign, hash and tag.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use openmls::prelude::*;
 use openmls_traits::signatures::{Signer, SignerError};
 use openmls_traits::types::{AeadType, ExporterSecret, HashType, HpkeConfig, KemOutput};
 use tls_codec::SecretVLBytes;
 
+use super::info::{self, GroupInfoParts};
 use crate::codec::push_vector;
 use crate::mls::Provider;
 use crate::mls::provider::Signer as OwnSigner;
 
 type HonestCrypto<'a> = <Provider<'a> as OpenMlsProvider>::CryptoProvider;
+
+/// Changes a GroupInfo; twice, for its signature and its ciphertext, and twice the same way.
+pub(crate) type EditInfo = Arc<dyn Fn(&mut GroupInfoParts) + Send + Sync>;
 
 /// The provider of an operation, with bent cryptography.
 pub(super) struct Bent<'p, 'a> {
@@ -22,8 +26,34 @@ pub(super) struct Bent<'p, 'a> {
 impl<'p, 'a> Bent<'p, 'a> {
     /// Spoils what is sealed to one of the keys of `poison` and appends `extra` (each a ProposalOrRef) to a commit.
     pub(super) fn over(honest: &'p Provider<'a>, poison: Vec<Vec<u8>>, extra: Vec<Vec<u8>>) -> Self {
-        let (sealed, swap) = (Mutex::default(), Mutex::default());
-        Self { honest, crypto: BentCrypto { honest: honest.crypto(), poison, extra, sealed, swap } }
+        let crypto = BentCrypto {
+            honest: honest.crypto(),
+            poison,
+            extra,
+            sealed: Mutex::default(),
+            swap: Mutex::default(),
+            claimed: None,
+            opened: Mutex::default(),
+            info: None,
+        };
+        Self { honest, crypto }
+    }
+
+    /// Claims a generation for every message sealed.
+    pub(super) fn claiming(mut self, generation: Option<u32>) -> Self {
+        self.crypto.claimed = generation;
+        self
+    }
+
+    /// Lets `edit` change the GroupInfo in a Welcome.
+    pub(super) fn informing(mut self, edit: Option<EditInfo>) -> Self {
+        self.crypto.info = edit;
+        self
+    }
+
+    /// What was opened last.
+    pub(super) fn opened(&self) -> Vec<u8> {
+        self.crypto.opened.lock().map(|opened| opened.clone()).unwrap_or_default()
     }
 
     /// The poisoned keys to which something was sealed.
@@ -37,7 +67,7 @@ impl<'p, 'a> Bent<'p, 'a> {
     }
 
     /// Signs what [`Self::bend`] makes of a commit.
-    pub(super) fn signer(&self, own: OwnSigner) -> BentSigner<'_, 'p, 'a> {
+    pub(super) fn signer<'b>(&'b self, own: &'b OwnSigner) -> BentSigner<'b, 'p, 'a> {
         BentSigner { own, crypto: &self.crypto }
     }
 }
@@ -67,6 +97,10 @@ pub(super) struct BentCrypto<'p, 'a> {
     sealed: Mutex<Vec<Vec<u8>>>,
     /// The commit's proposals as OpenMLS wrote them, and what goes out instead.
     swap: Mutex<Option<(Vec<u8>, Vec<u8>)>>,
+    claimed: Option<u32>,
+    /// The last plaintext that an AEAD gave.
+    opened: Mutex<Vec<u8>>,
+    info: Option<EditInfo>,
 }
 
 impl BentCrypto<'_, '_> {
@@ -75,6 +109,21 @@ impl BentCrypto<'_, '_> {
         let Some((old, new)) = swap else { return bytes.to_vec() };
         let Some(at) = bytes.windows(old.len()).position(|window| window == old) else { return bytes.to_vec() };
         [&bytes[..at], &new, &bytes[at + old.len()..]].concat()
+    }
+
+    /// Sender data says another generation, a GroupInfo something else; all else stays.
+    fn bend_plaintext(&self, plaintext: &[u8]) -> Vec<u8> {
+        let mut bent = plaintext.to_vec();
+        // `SenderData` (RFC 9420 §6.3.2): leaf, generation, reuse guard. Contents are padded, and longer.
+        if let (Some(generation), 12) = (self.claimed, bent.len()) {
+            bent[4..8].copy_from_slice(&generation.to_be_bytes());
+        }
+        if let (Some(edit), Some(mut parts)) = (&self.info, GroupInfoParts::of_signed(plaintext)) {
+            let signature = plaintext[parts.tbs().len()..].to_vec();
+            edit(&mut parts);
+            bent = [parts.tbs(), signature].concat();
+        }
+        bent
     }
 
     /// Learns the proposals from the content that is about to be signed.
@@ -102,7 +151,7 @@ fn proposals_of(content: &[u8]) -> Option<Vec<u8>> {
 
 /// Signs bent content.
 pub(super) struct BentSigner<'b, 'p, 'a> {
-    own: OwnSigner,
+    own: &'b OwnSigner,
     crypto: &'b BentCrypto<'p, 'a>,
 }
 
@@ -110,15 +159,21 @@ impl Signer for BentSigner<'_, '_, '_> {
     fn sign(&self, payload: &[u8]) -> Result<Vec<u8>, SignerError> {
         let refuse = |_| SignerError::SigningError;
         let (label, rest) = VLBytes::tls_deserialize_bytes(payload).map_err(refuse)?;
+        if let (Some(edit), info::LABEL) = (&self.crypto.info, label.as_slice()) {
+            let (tbs, _) = VLBytes::tls_deserialize_bytes(rest).map_err(refuse)?;
+            let (mut parts, _) = GroupInfoParts::tls_deserialize_bytes(tbs.as_slice()).map_err(refuse)?;
+            edit(&mut parts);
+            return Signer::sign(self.own, &parts.to_be_signed());
+        }
         if self.crypto.extra.is_empty() || label.as_slice() != b"MLS 1.0 FramedContentTBS" {
-            return Signer::sign(&self.own, payload);
+            return Signer::sign(self.own, payload);
         }
         let (content, _) = VLBytes::tls_deserialize_bytes(rest).map_err(refuse)?;
         self.crypto.learn(content.as_slice());
         let mut bent = Vec::new();
         push_vector(&mut bent, label.as_slice());
         push_vector(&mut bent, &self.crypto.bend(content.as_slice()));
-        Signer::sign(&self.own, &bent)
+        Signer::sign(self.own, &bent)
     }
 
     fn signature_scheme(&self) -> SignatureScheme {
@@ -159,7 +214,7 @@ impl OpenMlsCrypto for BentCrypto<'_, '_> {
         nonce: &[u8],
         aad: &[u8],
     ) -> Result<Vec<u8>, CryptoError> {
-        self.honest.aead_encrypt(alg, key, data, nonce, aad)
+        self.honest.aead_encrypt(alg, key, &self.bend_plaintext(data), nonce, aad)
     }
 
     fn aead_decrypt(
@@ -170,7 +225,11 @@ impl OpenMlsCrypto for BentCrypto<'_, '_> {
         nonce: &[u8],
         aad: &[u8],
     ) -> Result<Vec<u8>, CryptoError> {
-        self.honest.aead_decrypt(alg, key, ct_tag, nonce, aad)
+        let plaintext = self.honest.aead_decrypt(alg, key, ct_tag, nonce, aad)?;
+        if let Ok(mut opened) = self.opened.lock() {
+            opened.clone_from(&plaintext);
+        }
+        Ok(plaintext)
     }
 
     fn signature_key_gen(&self, alg: SignatureScheme) -> Result<(Vec<u8>, Vec<u8>), CryptoError> {

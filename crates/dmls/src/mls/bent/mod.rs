@@ -5,6 +5,11 @@
 
 mod commit;
 mod crypto;
+mod info;
+mod message;
 mod tree;
 
 pub(crate) use commit::{BentPlan, commit};
+pub(crate) use crypto::EditInfo;
+pub use info::GroupInfoParts;
+pub(crate) use message::{BentMessage, overhear, seal, secrets_of};

@@ -18,6 +18,8 @@ use zeroize::{Zeroize, Zeroizing};
 use super::order;
 use super::seal::{self, SealError};
 use super::sign::{Signer, strict_verify};
+#[cfg(dmls_mutants)]
+use super::stand_in;
 use crate::defence;
 
 /// Cryptography with the randomness of one operation.
@@ -30,6 +32,9 @@ pub(crate) struct Crypto {
     failed: AtomicBool,
     /// A commit is being made, whose Removes are to stand in the caller's order.
     ordered: bool,
+    /// Chosen when the provider is made: OpenMLS seals in threads of its own.
+    #[cfg(dmls_mutants)]
+    stand_in: bool,
     /// Keys for which seals are spoiled; here and not in the thread, for OpenMLS seals in several.
     #[cfg(test)]
     spoiled: Vec<Vec<u8>>,
@@ -42,6 +47,8 @@ impl Crypto {
             seed,
             failed: AtomicBool::new(false),
             ordered: false,
+            #[cfg(dmls_mutants)]
+            stand_in: crate::stand_in::in_use(),
             #[cfg(test)]
             spoiled: Vec::new(),
         }
@@ -79,6 +86,77 @@ impl Crypto {
         let hkdf = Hkdf::<Sha256>::from_prk(&**seed).map_err(|_| missing())?;
         hkdf.expand(&info, &mut *out).map_err(|_| missing())?;
         Ok(out)
+    }
+}
+
+/// HPKE, real in every ordinary build.
+impl Crypto {
+    fn seal(
+        &self,
+        ikm: Zeroizing<[u8; 32]>,
+        recipient: &[u8],
+        info: &[u8],
+        aad: &[u8],
+        plaintext: &[u8],
+    ) -> Result<seal::Sealed, SealError> {
+        #[cfg(dmls_mutants)]
+        if self.stand_in {
+            return stand_in::seal(&ikm, recipient, info, aad, (b"", b""), plaintext);
+        }
+        seal::seal(&::hpke::OpModeS::Base, ikm, recipient, info, aad, plaintext)
+    }
+
+    fn open(
+        &self,
+        private: &[u8],
+        enc: &[u8],
+        ciphertext: &[u8],
+        info: &[u8],
+        aad: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        #[cfg(dmls_mutants)]
+        if self.stand_in {
+            return stand_in::open(private, enc, ciphertext, info, aad, (b"", b""));
+        }
+        seal::hpke_open(private, enc, ciphertext, info, aad)
+    }
+
+    fn seal_export(
+        &self,
+        ikm: Zeroizing<[u8; 32]>,
+        recipient: &[u8],
+        info: &[u8],
+        context: &[u8],
+        length: usize,
+    ) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), SealError> {
+        #[cfg(dmls_mutants)]
+        if self.stand_in {
+            return stand_in::seal_export(&ikm, recipient, info, context, length);
+        }
+        seal::seal_export(ikm, recipient, info, context, length)
+    }
+
+    fn open_export(
+        &self,
+        private: &[u8],
+        enc: &[u8],
+        info: &[u8],
+        context: &[u8],
+        length: usize,
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        #[cfg(dmls_mutants)]
+        if self.stand_in {
+            return stand_in::open_export(private, enc, info, context, length);
+        }
+        seal::open_export(private, enc, info, context, length)
+    }
+
+    fn derive_key_pair(&self, ikm: &[u8]) -> (Zeroizing<Vec<u8>>, Vec<u8>) {
+        #[cfg(dmls_mutants)]
+        if self.stand_in {
+            return stand_in::derive_key_pair(ikm);
+        }
+        seal::derive_key_pair(ikm)
     }
 }
 
@@ -204,6 +282,10 @@ impl OpenMlsCrypto for Crypto {
         ed25519_only(alg)?;
         let key = pk.try_into().map_err(|_| CryptoError::InvalidPublicKey)?;
         let signature = signature.try_into().map_err(|_| CryptoError::InvalidSignature)?;
+        #[cfg(dmls_mutants)]
+        if self.stand_in {
+            return if stand_in::verify(key, data, signature) { Ok(()) } else { Err(CryptoError::InvalidSignature) };
+        }
         if strict_verify(key, data, signature) || !defence::on("I1") {
             Ok(())
         } else {
@@ -228,9 +310,9 @@ impl OpenMlsCrypto for Crypto {
         suite_only(&config)?;
         #[cfg(test)]
         let info = if self.spoiled.iter().any(|key| key == pk_r) { b"spoiled" } else { info };
-        let (enc, ciphertext) =
-            seal::seal(&::hpke::OpModeS::Base, self.fresh([pk_r, info, aad, ptxt])?, pk_r, info, aad, ptxt)
-                .map_err(|error| hpke_failure(error, CryptoError::HpkeEncryptionError))?;
+        let ikm = self.fresh([pk_r, info, aad, ptxt])?;
+        let sealed = self.seal(ikm, pk_r, info, aad, ptxt);
+        let (enc, ciphertext) = sealed.map_err(|error| hpke_failure(error, CryptoError::HpkeEncryptionError))?;
         Ok(HpkeCiphertext { kem_output: enc.into(), ciphertext: ciphertext.into() })
     }
 
@@ -244,7 +326,8 @@ impl OpenMlsCrypto for Crypto {
     ) -> Result<Vec<u8>, CryptoError> {
         suite_only(&config)?;
         let (enc, ciphertext) = (input.kem_output.as_slice(), input.ciphertext.as_slice());
-        let mut plaintext = seal::hpke_open(sk_r, enc, ciphertext, info, aad)
+        let mut plaintext = self
+            .open(sk_r, enc, ciphertext, info, aad)
             .map_err(|error| hpke_failure(error, CryptoError::HpkeDecryptionError))?;
         Ok(std::mem::take(&mut *plaintext))
     }
@@ -258,14 +341,10 @@ impl OpenMlsCrypto for Crypto {
         exporter_length: usize,
     ) -> Result<(KemOutput, ExporterSecret), CryptoError> {
         suite_only(&config)?;
-        let (enc, mut exported) = seal::seal_export(
-            self.fresh([pk_r, info, exporter_context, b"export"])?,
-            pk_r,
-            info,
-            exporter_context,
-            exporter_length,
-        )
-        .map_err(|error| hpke_failure(error, CryptoError::SenderSetupError))?;
+        let ikm = self.fresh([pk_r, info, exporter_context, b"export"])?;
+        let (enc, mut exported) = self
+            .seal_export(ikm, pk_r, info, exporter_context, exporter_length)
+            .map_err(|error| hpke_failure(error, CryptoError::SenderSetupError))?;
         Ok((enc, std::mem::take(&mut *exported).into()))
     }
 
@@ -279,14 +358,15 @@ impl OpenMlsCrypto for Crypto {
         exporter_length: usize,
     ) -> Result<ExporterSecret, CryptoError> {
         suite_only(&config)?;
-        let mut exported = seal::open_export(sk_r, enc, info, exporter_context, exporter_length)
+        let mut exported = self
+            .open_export(sk_r, enc, info, exporter_context, exporter_length)
             .map_err(|error| hpke_failure(error, CryptoError::ReceiverSetupError))?;
         Ok(std::mem::take(&mut *exported).into())
     }
 
     fn derive_hpke_keypair(&self, config: HpkeConfig, ikm: &[u8]) -> Result<HpkeKeyPair, CryptoError> {
         suite_only(&config)?;
-        let (mut private, public) = seal::derive_key_pair(ikm);
+        let (mut private, public) = self.derive_key_pair(ikm);
         Ok(HpkeKeyPair { private: std::mem::take(&mut *private).into(), public })
     }
 }

@@ -10,12 +10,15 @@ mod psk;
 mod random;
 mod seal;
 pub(crate) mod sign;
+#[cfg(dmls_mutants)]
+mod stand_in;
 mod storage;
 mod view;
 
 #[cfg(test)]
 mod tests;
 
+use openmls::prelude::MlsGroup;
 use openmls_traits::OpenMlsProvider;
 
 use crate::entropy::Entropy;
@@ -33,13 +36,19 @@ pub(crate) struct Provider<'a> {
     crypto: Crypto,
     random: Random<'a>,
     storage: Storage,
+    origin: view::ReadGroup,
 }
 
 impl<'a> Provider<'a> {
     /// A provider that starts from what `view` holds and draws on `entropy`.
     pub(crate) fn over(view: &View, entropy: &'a mut dyn Entropy) -> Self {
         let random = Random::new(entropy);
-        Self { crypto: Crypto::new(random.seed()), random, storage: Storage::over(view.clone()) }
+        Self {
+            crypto: Crypto::new(random.seed()),
+            random,
+            storage: Storage::over(view.clone()),
+            origin: view.read().clone(),
+        }
     }
 
     /// Answers every external PSK id of ours (it starts with `dmls1`) with `secret`; no view ever holds a PSK.
@@ -73,9 +82,32 @@ impl<'a> Provider<'a> {
         self.storage.forget_exporter(group)
     }
 
+    /// The group that was last read from the view, if nothing has used it since.
+    pub(crate) fn take_group(&self) -> Option<MlsGroup> {
+        self.origin.take()
+    }
+
+    /// Gives a group back that was looked at and not changed.
+    pub(crate) fn give_back(&self, group: MlsGroup) {
+        self.origin.put(group);
+    }
+
+    /// Turns a group's secrets so that they seal for another leaf.
+    #[cfg(dmls_mutants)]
+    pub(crate) fn become_leaf(&self, group: &openmls::prelude::GroupId, leaf: crate::id::LeafIndex) -> Option<()> {
+        self.storage.become_leaf(group, leaf)
+    }
+
     /// What the storage holds now.
     pub(crate) fn into_view(self) -> View {
         self.storage.into_view()
+    }
+
+    /// What the storage holds now, which is what `group` is.
+    pub(crate) fn into_view_of(self, group: MlsGroup) -> View {
+        let view = self.storage.into_view();
+        view.read().put(group);
+        view
     }
 
     /// Whether the caller's source failed when it was needed: whatever was made must be thrown away.

@@ -42,7 +42,12 @@ pub(crate) fn hpke_seal(
     aad: &[u8],
     plaintext: &[u8],
 ) -> Result<Sealed, SealError> {
-    seal(&OpModeS::Base, draw32(entropy)?, recipient, info, aad, plaintext)
+    let ikm = draw32(entropy)?;
+    #[cfg(dmls_mutants)]
+    if crate::stand_in::in_use() {
+        return super::stand_in::seal(&ikm, recipient, info, aad, (b"", b""), plaintext);
+    }
+    seal(&OpModeS::Base, ikm, recipient, info, aad, plaintext)
 }
 
 /// Opens in base mode (RFC 9180 §5.1.1).
@@ -53,6 +58,10 @@ pub(crate) fn hpke_open(
     info: &[u8],
     aad: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    #[cfg(dmls_mutants)]
+    if crate::stand_in::in_use() {
+        return super::stand_in::open(private, enc, ciphertext, info, aad, (b"", b""));
+    }
     open(&OpModeR::Base, private, enc, ciphertext, info, aad)
 }
 
@@ -66,7 +75,12 @@ pub(crate) fn hpke_psk_seal(
     psk_id: &[u8],
     plaintext: &[u8],
 ) -> Result<Sealed, SealError> {
-    seal(&OpModeS::Psk(bundle(psk, psk_id)?), draw32(entropy)?, recipient, info, aad, plaintext)
+    let (bundle, ikm) = (bundle(psk, psk_id)?, draw32(entropy)?);
+    #[cfg(dmls_mutants)]
+    if crate::stand_in::in_use() {
+        return super::stand_in::seal(&ikm, recipient, info, aad, (psk, psk_id), plaintext);
+    }
+    seal(&OpModeS::Psk(bundle), ikm, recipient, info, aad, plaintext)
 }
 
 /// Opens in PSK mode (RFC 9180 §5.1.2).
@@ -79,7 +93,12 @@ pub(crate) fn hpke_psk_open(
     psk: &[u8],
     psk_id: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    open(&OpModeR::Psk(bundle(psk, psk_id)?), private, enc, ciphertext, info, aad)
+    let bundle = bundle(psk, psk_id)?;
+    #[cfg(dmls_mutants)]
+    if crate::stand_in::in_use() {
+        return super::stand_in::open(private, enc, ciphertext, info, aad, (psk, psk_id));
+    }
+    open(&OpModeR::Psk(bundle), private, enc, ciphertext, info, aad)
 }
 
 /// Seals with the ephemeral key derived from `ikm`.

@@ -3,7 +3,10 @@
 use ed25519_dalek::{Signature, Signer as _, SigningKey, Verifier as _, VerifyingKey};
 use openmls_traits::signatures::{Signer as MlsSigner, SignerError};
 use openmls_traits::types::SignatureScheme;
+use zeroize::Zeroizing;
 
+#[cfg(dmls_mutants)]
+use super::stand_in;
 use crate::defence;
 
 /// Whether `signature` verifies strictly: no weak or non-canonical key, no small-order or non-canonical R, S reduced.
@@ -13,6 +16,15 @@ pub(crate) fn strict_verify(key: &[u8; 32], message: &[u8], signature: &[u8; 64]
         return VerifyingKey::from_bytes(key).is_ok_and(|key| key.verify(message, &signature).is_ok());
     }
     strict_key(key).is_some_and(|key| key.verify_strict(message, &signature).is_ok())
+}
+
+/// As [`strict_verify`], for signatures by a [`Signer`].
+pub(crate) fn verify(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+    #[cfg(dmls_mutants)]
+    if crate::stand_in::in_use() {
+        return stand_in::verify(key, message, signature);
+    }
+    strict_verify(key, message, signature)
 }
 
 /// The key, unless it is of small order or written in another way than RFC 8032 §5.1.2 writes it.
@@ -25,23 +37,50 @@ pub(super) fn strict_key(bytes: &[u8; 32]) -> Option<VerifyingKey> {
 }
 
 /// An Ed25519 signature key of our own; the secret is zeroized when dropped.
-pub(crate) struct Signer(SigningKey);
+pub(crate) struct Signer(Key);
+
+enum Key {
+    Ed25519(SigningKey),
+    /// Seed and public key.
+    #[cfg(dmls_mutants)]
+    StandIn(Zeroizing<[u8; 32]>, [u8; 32]),
+}
 
 impl Signer {
     /// The key of a 32-byte RFC 8032 seed.
     pub(crate) fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(SigningKey::from_bytes(seed))
+        #[cfg(dmls_mutants)]
+        if crate::stand_in::in_use() {
+            return Self(Key::StandIn(Zeroizing::new(*seed), stand_in::verifying_key(seed)));
+        }
+        Self(Key::Ed25519(SigningKey::from_bytes(seed)))
+    }
+
+    /// The 32-byte seed.
+    pub(crate) fn seed(&self) -> Zeroizing<[u8; 32]> {
+        match &self.0 {
+            Key::Ed25519(key) => Zeroizing::new(key.to_bytes()),
+            #[cfg(dmls_mutants)]
+            Key::StandIn(seed, _) => seed.clone(),
+        }
     }
 
     /// The public key.
-    #[cfg(test)]
     pub(crate) fn public(&self) -> [u8; 32] {
-        self.0.verifying_key().to_bytes()
+        match &self.0 {
+            Key::Ed25519(key) => key.verifying_key().to_bytes(),
+            #[cfg(dmls_mutants)]
+            Key::StandIn(_, public) => *public,
+        }
     }
 
     /// Signs `message`; deterministic.
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).to_bytes()
+        match &self.0 {
+            Key::Ed25519(key) => key.sign(message).to_bytes(),
+            #[cfg(dmls_mutants)]
+            Key::StandIn(_, public) => stand_in::sign(public, message),
+        }
     }
 }
 

@@ -81,6 +81,15 @@ impl Storage {
         self.delete(Slot::ExportTree, group_id)
     }
 
+    /// Turns a group's secrets so that they seal for another leaf.
+    #[cfg(dmls_mutants)]
+    pub(super) fn become_leaf(&self, group_id: &impl Serialize, leaf: crate::id::LeafIndex) -> Option<()> {
+        let key = key(Slot::MessageSecrets, group_id).ok()?;
+        let turned = crate::mls::bent::secrets_of(self.view.borrow().get(&key)?, leaf)?;
+        self.view.borrow_mut().put(&key, turned);
+        self.put(Slot::OwnLeafIndex, group_id, &leaf).ok()
+    }
+
     fn put(&self, slot: Slot, parts: &impl Serialize, value: &(impl Serialize + ?Sized)) -> Result<(), StorageError> {
         let (key, value) = (key(slot, parts)?, encode(value)?);
         self.view.borrow_mut().put(&key, value);
