@@ -40,6 +40,8 @@ pub(crate) fn mutants(arguments: &[&str]) -> Command {
 struct Listed {
     killed: BTreeSet<String>,
     not_killed: BTreeSet<String>,
+    /// Shown by plain tests.
+    tested: BTreeSet<String>,
     later: BTreeSet<String>,
 }
 
@@ -51,19 +53,23 @@ impl Listed {
         match word {
             "KILLED" => self.killed.insert(id.to_owned()),
             "ALIVE" | "BROKEN" | "PANIC" => self.not_killed.insert(id.to_owned()),
+            "TESTED" => self.tested.insert(id.to_owned()),
             "LATER" => self.later.insert(id.to_owned()),
             _ => false,
         };
     }
 
     fn summary(&self) -> String {
-        format!("{} attacks KILLED, {} not, {} LATER", self.killed.len(), self.not_killed.len(), self.later.len())
+        let Self { killed, not_killed, tested, later } = self;
+        let (killed, not_killed) = (killed.len(), not_killed.len());
+        format!("{killed} attacks KILLED, {not_killed} not, {} TESTED, {} LATER", tested.len(), later.len())
     }
 
     /// Every threat is tried or put off with a reason, and nothing else is.
     fn check(&self) -> Result<(), Error> {
         let mut findings = Table::new(&["id", "why not"]);
-        let tried: BTreeSet<_> = self.killed.union(&self.not_killed).map(String::as_str).collect();
+        let tried = self.killed.iter().chain(&self.not_killed).chain(&self.tested);
+        let tried: BTreeSet<_> = tried.map(String::as_str).collect();
         let threats: BTreeSet<_> = threats().collect();
         for id in &threats {
             match (tried.contains(id.as_str()), self.later.contains(id)) {
@@ -113,11 +119,12 @@ mod tests {
         let listed = listed(&[
             "F2   KILLED   grinds the tie | the tie is fixed before the commit",
             "F5   ALIVE    commits from an old epoch | heads by outsiders come last",
+            "S10  TESTED   Debug is written by hand | some/file.rs: a_test",
             "K4   LATER    no SAS here",
             "test result: FAILED. 1 passed; 1 failed",
             "running 2 attacks",
         ]);
-        assert_eq!(listed.summary(), "1 attacks KILLED, 1 not, 1 LATER");
+        assert_eq!(listed.summary(), "1 attacks KILLED, 1 not, 1 TESTED, 1 LATER");
     }
 
     #[test]

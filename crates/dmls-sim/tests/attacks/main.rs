@@ -4,23 +4,40 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 mod attack;
+#[allow(dead_code)]
+#[path = "../../../dmls-matrix/tests/binding/world.rs"]
+mod binding_world;
 mod c;
 #[allow(dead_code)]
 #[path = "../../../dmls/tests/core/world.rs"]
 mod core_world;
+mod d;
 mod f;
+mod h;
+mod i;
+mod k;
+mod p;
+mod rooms;
+mod s;
 mod scene;
+#[allow(dead_code)]
+#[path = "../../../dmls-matrix/tests/binding/server.rs"]
+mod server;
+mod x;
+mod z;
 
 use attack::{Attack, Elsewhere, Later, report};
 
 /// All attacks that can be tried on what exists.
-const ATTACKS: &[&[Attack]] = &[f::ATTACKS, c::ATTACKS];
+const ATTACKS: &[&[Attack]] =
+    &[f::ATTACKS, i::ATTACKS, x::ATTACKS, k::ATTACKS, s::ATTACKS, d::ATTACKS, p::ATTACKS, z::ATTACKS, c::ATTACKS];
 
 /// Attacks whose defence plain tests show.
-const ELSEWHERE: &[&[Elsewhere]] = &[c::ELSEWHERE];
+const ELSEWHERE: &[&[Elsewhere]] =
+    &[i::ELSEWHERE, x::ELSEWHERE, s::ELSEWHERE, d::ELSEWHERE, p::ELSEWHERE, z::ELSEWHERE, c::ELSEWHERE];
 
 /// Attacks on what does not exist yet.
-const LATER: &[&[Later]] = &[c::LATER];
+const LATER: &[&[Later]] = &[k::LATER, h::LATER, s::LATER, d::LATER, p::LATER, z::LATER, c::LATER];
 
 fn main() -> std::process::ExitCode {
     let filters: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
