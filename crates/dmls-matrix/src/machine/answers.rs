@@ -40,7 +40,7 @@ impl<J: Journal> Machine<J> {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Report, Error<J::Error>> {
-        let mut report = Report::default();
+        let mut report = std::mem::take(&mut self.untold);
         let Some(ticket) = self.tickets.get(id).cloned() else { return Ok(report) };
         self.pauses.remove(id);
         match ticket {
@@ -195,7 +195,7 @@ impl<J: Journal> Machine<J> {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Report, Error<J::Error>> {
-        let mut report = Report::default();
+        let mut report = std::mem::take(&mut self.untold);
         let Some(ticket) = self.tickets.remove(id) else { return Ok(report) };
         let given_up = match (ticket, &failure.permanent) {
             (Ticket::Keys, Some(_)) => {

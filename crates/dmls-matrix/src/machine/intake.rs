@@ -35,7 +35,7 @@ impl<J: Journal> Machine<J> {
         entropy: &mut dyn Entropy,
     ) -> Result<Report, Error<J::Error>> {
         self.own()?;
-        let mut report = Report::default();
+        let mut report = std::mem::take(&mut self.untold);
         self.take_key_counts(sync.one_time_key_counts.as_ref(), sync.unused_fallback.as_deref(), now)?;
         self.mark_devices_changed(&sync.changed_devices)?;
         for (room, input) in sync.rooms {
@@ -64,7 +64,7 @@ impl<J: Journal> Machine<J> {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Report, Error<J::Error>> {
-        let mut report = Report::default();
+        let mut report = std::mem::take(&mut self.untold);
         let Some(known) = self.known_room(room)? else { return Err(Error::UnknownRoom(room.clone())) };
         let major = known.record.next_major;
         let mut placing = match source {
@@ -84,7 +84,7 @@ impl<J: Journal> Machine<J> {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Report, Error<J::Error>> {
-        let mut report = Report::default();
+        let mut report = std::mem::take(&mut self.untold);
         let departures = self.take_state(room, events)?;
         self.settle_members(room, departures, now, entropy, &mut report)?;
         Ok(report)
@@ -97,7 +97,7 @@ impl<J: Journal> Machine<J> {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Report, Error<J::Error>> {
-        let mut report = Report::default();
+        let mut report = std::mem::take(&mut self.untold);
         let (user, mut writes) = (facts.user.clone(), Vec::new());
         self.facts.answer(facts, &mut writes);
         self.store_facts(writes)?;

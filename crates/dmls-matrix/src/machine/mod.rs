@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::id::{RequestId, RoomId};
 use crate::room::Room;
 use crate::table;
+use crate::view::Report;
 
 use account::Account;
 use facts::FactBook;
@@ -93,6 +94,8 @@ pub struct Machine<J: Journal> {
     tickets: BTreeMap<RequestId, Ticket>,
     pauses: BTreeMap<RequestId, Pause>,
     wake: Option<Timestamp>,
+    /// What rooms did by themselves and nobody was told yet.
+    untold: Report,
 }
 
 const POSITION: &[u8] = b"position";
@@ -120,6 +123,7 @@ impl<J: Journal> Machine<J> {
             tickets: BTreeMap::new(),
             pauses: BTreeMap::new(),
             wake: None,
+            untold: Report::default(),
             journal,
         })
     }

@@ -15,7 +15,6 @@ use crate::names::{ENCRYPTED, key_package_algorithm};
 use crate::request::{OutgoingRequest, Request};
 use crate::room::Room;
 use crate::room::queue::{CommitItem, Draft, Item, SealedDraft, WelcomeItem};
-use crate::view::Report;
 use crate::wire::room::{commit_content, message_content};
 use crate::wire::welcome::{self, Body};
 
@@ -93,7 +92,7 @@ impl<J: Journal> Machine<J> {
     /// Does what is due in every room and lists what is to be asked of the homeserver now.
     ///
     /// A request is listed again until it is marked; within a room, ordered requests come one at a time. Call it again
-    /// after marking, until it gives nothing.
+    /// after marking, until it gives nothing. What is to be told of it stands in the next report.
     pub fn outgoing_requests(
         &mut self,
         now: Timestamp,
@@ -103,11 +102,12 @@ impl<J: Journal> Machine<J> {
             return Ok(Vec::new());
         }
         self.tend_keys(now, entropy)?;
-        let mut report = Report::default();
+        let mut report = std::mem::take(&mut self.untold);
         let ids: Vec<_> = self.known.iter().cloned().collect();
         for id in &ids {
             self.tend_room(id, now, entropy, &mut report)?;
         }
+        self.untold = report;
         self.facts.start(now);
         let mut listing = Listing { now, pauses: &self.pauses, out: Vec::new(), tickets: BTreeMap::new() };
         self.list_account(&mut listing);

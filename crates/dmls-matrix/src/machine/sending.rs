@@ -15,7 +15,7 @@ use crate::room::Room;
 use crate::room::queue::{Draft, Item, fresh_name};
 use crate::room::record::{Member, RowRecord, RowState};
 use crate::room::rows::Name;
-use crate::view::{Encryption, Membership, Report};
+use crate::view::{Encryption, Membership};
 
 /// Bytes of plaintext that surely fit into an event once sealed, padded and encoded.
 const MESSAGE_LIMIT: usize = 40_000;
@@ -36,7 +36,6 @@ impl<J: Journal> Machine<J> {
         entropy: &mut dyn Entropy,
     ) -> Result<(), Error<J::Error>> {
         let user = self.account.device.user.clone();
-        let mut report = Report::default();
         let Some(state) = self.room(room)? else { return Err(Error::UnknownRoom(room.clone())) };
         state.record.membership = Membership::Joined;
         state.record.encryption = Encryption::Dmls;
@@ -48,6 +47,7 @@ impl<J: Journal> Machine<J> {
             let member = Member { joined: true, event: String::new(), since: String::new() };
             state.members.insert(user, member);
         }
+        let mut report = std::mem::take(&mut self.untold);
         let made =
             self.try_call(room, entropy, &mut report, |group, entropy| group.create(now, entropy), |_, _, _| Ok(()))?;
         match made {
@@ -58,6 +58,7 @@ impl<J: Journal> Machine<J> {
             }
         }
         self.refresh_desired(room, now, entropy, &mut report)?;
+        self.untold = report;
         self.flush(room)
     }
 
