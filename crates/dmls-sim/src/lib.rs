@@ -2,8 +2,12 @@
 
 pub mod client;
 pub mod entropy;
+pub mod generate;
 pub mod net;
 pub mod oracle;
+pub mod run;
+pub mod script;
+pub mod shrink;
 pub mod story;
 pub mod trace;
 pub mod world;

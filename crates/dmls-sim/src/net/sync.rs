@@ -178,9 +178,9 @@ fn end_of(arena: &[Event], room: &RoomAt, user: &str) -> Option<Place> {
     if state::membership(arena, &room.current, user) == "join" {
         return Some(Place { position: u64::MAX, before: usize::MAX });
     }
-    let mine = room.deltas.iter().filter(|delta| delta.key.0 == MEMBER && delta.key.1 == user);
+    let mut mine = room.deltas.iter().filter(|delta| delta.key.0 == MEMBER && delta.key.1 == user);
     let joined = mine.clone().any(|delta| delta.event.is_some_and(|event| arena[event.0].membership() == Some("join")));
-    mine.last().filter(|_| joined).map(|delta| Place::live(delta.position))
+    mine.next_back().filter(|_| joined).map(|delta| Place::live(delta.position))
 }
 
 /// One room's part of a sync; left `null` without anything new.

@@ -1,0 +1,87 @@
+//! Replays a script (or a generated seed) and shows how each device stands after a step:
+//! `cargo run -p dmls-sim --example replay -- FILE|SEED [STEP]`.
+#![allow(clippy::print_stdout, reason = "a program")]
+
+use std::process::ExitCode;
+
+use dmls_matrix::RoomId;
+use dmls_sim::generate::{Profile, generate};
+use dmls_sim::run::run_watched;
+use dmls_sim::script::{ROOM, Script, parse};
+use dmls_sim::trace::Name;
+use dmls_sim::world::World;
+
+/// Epochs and facts that are shown, newest last.
+const EPOCHS: usize = 8;
+const FACTS: usize = 80;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let Some(script) = words.first().and_then(|word| script(word)) else {
+        println!("replay FILE|SEED [STEP]");
+        return ExitCode::FAILURE;
+    };
+    let wanted: Option<usize> = words.get(1).and_then(|word| word.parse().ok());
+    let mut watch = |step: usize, world: &mut World| {
+        println!("{step} {} {:?}", script.steps[step], world.counts());
+        if wanted == Some(step) {
+            show(world);
+        }
+    };
+    match run_watched(&script, &mut watch) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(broken) => {
+            println!("{broken}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn script(word: &str) -> Option<Script> {
+    if let Ok(seed) = word.parse() {
+        return Some(generate(seed, &Profile::REAL));
+    }
+    parse(&std::fs::read_to_string(word).ok()?).ok()
+}
+
+fn show(world: &mut World) {
+    let names: Vec<Name> = world.clients().filter(|(_, client)| client.is_up()).map(|(name, _)| name.clone()).collect();
+    for name in names {
+        show_device(world, &name);
+    }
+    let entries = &world.trace().entries;
+    for entry in &entries[entries.len().saturating_sub(FACTS)..] {
+        let text: String = format!("{:?}", entry.fact).chars().take(200).collect();
+        println!("{} {text}", entry.at.0 % 100_000_000);
+    }
+}
+
+fn show_device(world: &mut World, name: &Name) {
+    let room = RoomId::from(ROOM);
+    let Ok(client) = world.client(name) else { return };
+    let (home, device) = (client.home.clone(), client.device.clone());
+    println!("== {name} {device}; its server: {:?}", world.net.memberships(&home, &room).0);
+    let Ok(view) = world.view(name, &room) else { return };
+    for row in &view.members {
+        println!("   {} in room {} in head {} {}", row.device, row.in_room, row.in_head, row.reason);
+    }
+    for info in &view.log[view.log.len().saturating_sub(EPOCHS)..] {
+        let marks = if info.canonical {
+            "@"
+        } else if info.head {
+            "o"
+        } else {
+            "*"
+        };
+        println!(
+            "   {marks} {}:{} {} on {:?} resolves {:?} +{:?} -{:?}",
+            info.epoch.height.0,
+            info.epoch.creator.device,
+            info.epoch.id,
+            info.base,
+            info.resolves,
+            info.added,
+            info.removed
+        );
+    }
+}
