@@ -122,3 +122,49 @@ fn expand(secret: &[u8; 32], context: &[u8], length: usize) -> Result<Zeroizing<
     hkdf.expand(context, &mut out).map_err(|_| SealError::Key)?;
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// What was signed by another, or is another message, does not verify.
+    #[test]
+    fn signatures_are_of_one_key_and_one_message() {
+        let (one, two) = (verifying_key(&[1; 32]), verifying_key(&[2; 32]));
+        let mut signature = sign(&one, b"message");
+        assert!(verify(&one, b"message", &signature));
+        assert!(!verify(&two, b"message", &signature));
+        assert!(!verify(&one, b"massage", &signature));
+        signature[63] ^= 1;
+        assert!(!verify(&one, b"message", &signature));
+    }
+
+    /// What was sealed opens with the one private key, and with the very info, aad, PSK and bytes.
+    #[test]
+    fn seals_are_for_one_key_and_one_purpose() {
+        let ((private, public), (other, _)) = (derive_key_pair(b"one"), derive_key_pair(b"two"));
+        let (enc, sealed) = seal(&[3; 32], &public, b"info", b"aad", (b"psk", b"id"), b"secret").unwrap();
+        let open = |private: &[u8], enc: &[u8], sealed: &[u8], info: &[u8], aad: &[u8], psk| {
+            open(private, enc, sealed, info, aad, psk).map(|opened| opened.to_vec()).ok()
+        };
+        let psk: Psk<'_> = (b"psk", b"id");
+        assert_eq!(open(&private, &enc, &sealed, b"info", b"aad", psk).as_deref(), Some(&b"secret"[..]));
+        let mut changed = sealed.clone();
+        changed[0] ^= 1;
+        for failed in [
+            open(&other, &enc, &sealed, b"info", b"aad", psk),
+            open(&private, &[0; 32], &sealed, b"info", b"aad", psk),
+            open(&private, &enc, &changed, b"info", b"aad", psk),
+            open(&private, &enc, &sealed, b"other", b"aad", psk),
+            open(&private, &enc, &sealed, b"info", b"other", psk),
+            open(&private, &enc, &sealed, b"info", b"aad", (b"", b"")),
+            open(&private, &enc, &sealed, b"info", b"aad", (b"psk", b"other")),
+        ] {
+            assert_eq!(failed, None);
+        }
+        let (enc, exported) = seal_export(&[4; 32], &public, b"info", b"context", 16).unwrap();
+        assert_eq!(open_export(&private, &enc, b"info", b"context", 16).unwrap(), exported);
+        assert_ne!(open_export(&other, &enc, b"info", b"context", 16).unwrap(), exported);
+    }
+}
