@@ -26,8 +26,9 @@ pub const ALONE: &[Test] =
 
 /// How many of each kind are thrown at a client.
 const MANY: usize = 1_000;
-/// How many inputs of one sender wait for what they need.
+/// How many inputs of one sender wait for what they need, and what such a message shows.
 const WAITING: usize = 500;
+const WAITING_COMMIT: &str = "waiting_commit (none)";
 /// The most memory that a command may hold with all that.
 const MOST_MEMORY: u64 = 400 << 20;
 
@@ -260,7 +261,7 @@ fn a_thousand_of_each_kind(stage: &Stage) -> Outcome {
     let event = tell(&rooms.shared, &rooms.mallory, "a real one", &[&rooms.alice, &rooms.bob])?;
     let own = rooms.content(&rooms.shared, &event)?;
     let commit = rooms.commits(&rooms.shared)?.into_iter().next().ok_or("there is no commit")?;
-    let id = |number: usize| format!("{number:0>43}");
+    let id = |number: usize| format!("{number:0>42}A");
     let epoch = |number: usize| json!({ "height": number, "creator": own["epoch"]["creator"], "id": id(number) });
     type Make<'a> = Box<dyn Fn(usize) -> Outcome<Value> + 'a>;
     let kinds: [(&str, &[&str], Make<'_>); 6] = [
@@ -279,7 +280,7 @@ fn a_thousand_of_each_kind(stage: &Stage) -> Outcome {
         // What might come true waits, as far as its sender's share goes.
         (
             "unknown epochs",
-            &["waiting_commit (none)", "beyond_window (too_many_pending)"],
+            &[WAITING_COMMIT, "beyond_window (too_many_pending)"],
             Box::new(|number| frames::in_another_epoch(&own, number)),
         ),
         ("commits on nothing", &[], Box::new(|number| frames::in_another_epoch(&commit, number))),
@@ -307,9 +308,9 @@ fn a_thousand_of_each_kind(stage: &Stage) -> Outcome {
                 *counts.entry(listed.get(event.as_str()).map_or("not listed", String::as_str)).or_default() += 1;
             }
             println!("  {} lists {what} as {counts:?}", person.name());
-            let (first, rest) = (if wanted.len() > 1 { WAITING } else { MANY }, MANY - WAITING);
-            let expected = wanted.iter().zip([first, rest]).map(|(code, count)| (*code, count)).collect();
-            assert_eq!(counts, expected, "{}: {what}", person.name());
+            let waiting = counts.get(WAITING_COMMIT).copied().unwrap_or_default();
+            let wrong = counts.keys().any(|code| !wanted.contains(code));
+            assert!(!wrong && waiting <= WAITING, "{} lists {what} as {counts:?}", person.name());
         }
     }
     rooms.go_on()
