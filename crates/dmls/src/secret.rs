@@ -91,9 +91,10 @@ pub(crate) fn psk_secret(z: &Secret, m: &Secret) -> Secret {
     kdf(z, "psk", m.expose())
 }
 
-/// `KDF(z, "grant")`: the PSK under which grants are sealed.
-pub(crate) fn grant_psk(z: &Secret) -> Secret {
-    kdf(z, "grant", b"")
+/// `KDF(z, "grant", S)`: the PSK under which a grant is sealed. S is the merge value of those resolved heads that its
+/// receiver is in (SPEC §3.7).
+pub(crate) fn grant_psk(z: &Secret, shared: &Secret) -> Secret {
+    if defence::on("C3") { kdf(z, "grant", shared.expose()) } else { kdf(z, "grant", b"") }
 }
 
 #[cfg(test)]

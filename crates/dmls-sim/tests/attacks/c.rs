@@ -15,6 +15,12 @@ pub const ATTACKS: &[Attack] = &[
         run: crafted!(forged::copied_point),
     },
     Attack {
+        id: "C3",
+        attack: "a thief opens a grant with an old leaf key",
+        defence: "its PSK holds what the heads export that the owner is in",
+        run: secrets::stolen_grant,
+    },
+    Attack {
         id: "C4",
         attack: "a head that only some hold is merged",
         defence: "who lacks the merge value asks, and members answer",
@@ -108,7 +114,6 @@ pub const ELSEWHERE: &[Elsewhere] = &[
 ];
 
 pub const LATER: &[Later] = &[
-    Later { id: "C3", reason: "no chain: z is public, so a grant's PSK keeps out nobody who has the leaf key" },
     Later { id: "C6", reason: "no chain, so no K that could be known" },
     Later { id: "C7", reason: "no chain is granted; a wrong M does not verify (C20, X1)" },
     Later { id: "C8", reason: "no repair inputs and no restart epochs" },

@@ -322,7 +322,9 @@ impl<'a> Commit<'a> {
                 continue;
             }
             let value = if wrong { &Secret::new([0x5a; 32]) } else { m };
-            let psk = grant_psk(&no_chain());
+            let shared = self.resolves.iter().filter(|head| has(head, leaf));
+            let shared = shared.filter_map(|head| Some((InputKind::Head, head.id(), head.merge_export.clone()?)));
+            let psk = grant_psk(&no_chain(), &merge_value(shared.collect()));
             let group = base.group.as_bytes();
             grants.push(mls::seal_grant(&base.view, group, leaf.index, &context, &psk, value, entropy)?);
         }

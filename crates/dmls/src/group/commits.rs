@@ -184,10 +184,11 @@ impl Group {
         let blame = blame(base, frame.sender);
         // F16: what a member serves again would count as judged already.
         let judged = !defence::on("F16") && arrived.locator.is_none();
-        if !judged && let Err(reason) = self.admissible(base, &data, frame.sender) {
+        let proof = frame.child_of(&base.proof);
+        let id = wire::epoch_id(self.id.as_bytes(), &proof);
+        if !judged && let Err(reason) = self.admissible(base, &data, frame.sender, &id) {
             return Ok(Look::Refused(reason, blame));
         }
-        let proof = frame.child_of(&base.proof);
         let (m, processed) = match self.process(&data, &frame, &proof, arrived, entropy)? {
             Ok(done) => done,
             Err(Look::Refused(reason, _)) => {
@@ -196,7 +197,7 @@ impl Group {
             }
             Err(look) => return Ok(look),
         };
-        let place = if judged { Ok(()) } else { self.has_place(base, &processed.committer.device) };
+        let place = if judged { Ok(()) } else { self.has_place(base, &processed.committer.device, &id) };
         if let Err(reason) = place.and_then(|()| changes_match(&data.changes, &processed, frame.sender)) {
             return Ok(Look::Refused(reason, blame));
         }
@@ -267,7 +268,7 @@ impl Group {
     }
 
     /// What can be refused before any cryptography.
-    fn admissible(&self, base: &Epoch, data: &CommitData, sender: CommitSender) -> Result<(), Reason> {
+    fn admissible(&self, base: &Epoch, data: &CommitData, sender: CommitSender, id: &EpochId) -> Result<(), Reason> {
         if base.abandoned {
             return Err(Reason::Forged);
         }
@@ -282,7 +283,7 @@ impl Group {
             return Err(Reason::BadResolves);
         }
         match blame(base, sender) {
-            Some(creator) => self.has_place(base, &creator),
+            Some(creator) => self.has_place(base, &creator, id),
             None => Ok(()),
         }
     }
@@ -290,12 +291,12 @@ impl Group {
     /// Whether `creator` may make one more commit on `base`: two at most, and so many heads (SPEC §5.6).
     ///
     /// Heads by devices outside D have a share of their own, so that no outsider can use up the group's.
-    fn has_place(&self, base: &Epoch, creator: &Device) -> Result<(), Reason> {
+    fn has_place(&self, base: &Epoch, creator: &Device, id: &EpochId) -> Result<(), Reason> {
         if !defence::on("F11") {
             return Ok(());
         }
         let siblings = self.dag.children(&base.id).filter(|child| child.creator == *creator).count();
-        if siblings >= self.settings.max_children {
+        if siblings >= self.settings.max_children && !self.is_wanted(id, creator) {
             return Err(Reason::TooManyChildren);
         }
         let heads = self.dag.heads(&self.desired);
@@ -303,6 +304,18 @@ impl Group {
         let share = heads.iter().filter(|head| head.by_desired(&self.desired) == desired).count();
         let grows = !heads.iter().any(|head| head.id == base.id);
         if grows && share >= self.settings.max_heads { Err(Reason::TooManyHeads) } else { Ok(()) }
+    }
+
+    /// Whether what another user of D sent waits for this epoch: whichever two commits came first here, what others
+    /// build on must be within reach (SPEC §2.8).
+    fn is_wanted(&self, id: &EpochId, creator: &Device) -> bool {
+        let in_room = |user: &str| self.desired.devices.keys().any(|device| device.user == user);
+        let waits = |on: &On| match on {
+            On::Epoch(on, _) => on == id,
+            On::MergeValue { resolves, .. } => resolves.contains(id),
+        };
+        let mut waiting = self.pending.iter().map(|(_, waiting)| waiting).filter(|waiting| waits(&waiting.on));
+        waiting.any(|waiting| waiting.from != creator.user && in_room(&waiting.from))
     }
 
     /// M: from the heads themselves, from this device's grant, or from a member's answer (SPEC §3.5, §3.7, §3.9).
@@ -316,15 +329,18 @@ impl Group {
         if let Some(m) = answered {
             return MergeInputs::Known(m.clone());
         }
-        let held = data.resolves.iter().map(|head| {
+        let held = data.resolves.iter().filter_map(|head| {
             let export = self.dag.get(&head.id)?.merge_export.clone()?;
             Some((InputKind::Head, head.id, export))
         });
-        if let Some(inputs) = held.collect::<Option<Vec<_>>>() {
-            return MergeInputs::Known(merge_value(inputs));
+        let held: Vec<_> = held.collect();
+        let all = held.len() == data.resolves.len();
+        let shared = merge_value(held);
+        if all {
+            return MergeInputs::Known(shared);
         }
         let view = self.views.get(&data.base.id).filter(|_| frame.sender != CommitSender::New);
-        let (context, psk) = (grant_context(data), grant_psk(&no_chain()));
+        let (context, psk) = (grant_context(data), grant_psk(&no_chain(), &shared));
         view.and_then(|view| mls::open_grant(view, self.id.as_bytes(), &data.grants, &context, &psk, entropy))
             .map_or(MergeInputs::Missing, MergeInputs::Granted)
     }

@@ -151,9 +151,23 @@ impl Group {
     fn grants(&self, decision: &Decision, m: &Secret, entropy: &mut dyn Entropy) -> Result<Vec<Grant>, GroupError> {
         let view = self.views.get(&decision.base.id).ok_or(GroupError::NotInGroup)?;
         let context = grant_context_of(&decision.base, &decision.resolves);
-        let psk = grant_psk(&no_chain());
         let leaves = decision.one_sided.iter().filter(|leaf| **leaf != decision.own_leaf);
-        leaves.map(|leaf| mls::seal_grant(view, self.id.as_bytes(), *leaf, &context, &psk, m, entropy)).collect()
+        let mut seal = |leaf: &LeafIndex| {
+            let psk = grant_psk(&no_chain(), &self.shared_with(*leaf, decision));
+            mls::seal_grant(view, self.id.as_bytes(), *leaf, &context, &psk, m, entropy)
+        };
+        leaves.map(&mut seal).collect()
+    }
+
+    /// The merge value of those resolved heads that this member of the base is in: a thief of its leaf may lack it.
+    fn shared_with(&self, leaf: LeafIndex, decision: &Decision) -> Secret {
+        let base = self.dag.get(&decision.base.id);
+        let member = base.and_then(|base| base.leaves.iter().find(|other| other.index == leaf));
+        let in_head = |id: &EpochId| {
+            let head = self.dag.get(id);
+            head.zip(member).is_some_and(|(head, member)| head.has(&member.device, &member.key))
+        };
+        merge_value(decision.inputs.iter().filter(|(_, id, _)| in_head(id)).cloned().collect())
     }
 
     /// The state after one's own commit is stored under its EpochId before anything leaves the device (SPEC §7.2).

@@ -308,7 +308,7 @@ fn merge_with_a_false_grant(room: &mut Room, base: EpochId, resolved: EpochId, v
         grants: Vec::new(),
     };
     let (context, lie, entropy) = (grant_context(&data), Secret::new([7; 32]), &mut room.entropy);
-    let psk = grant_psk(&no_chain());
+    let psk = grant_psk(&no_chain(), &merge_value(Vec::new()));
     data.grants = vec![mls::seal_grant(&mallory.views[&base], b"!r", leaf, &context, &psk, &lie, entropy).unwrap()];
     let m = merge_value(vec![(InputKind::Head, resolved, export)]);
     let plan = CommitPlan {

@@ -286,6 +286,53 @@ fn equivocation_is_kept_and_told() {
     assert_eq!(marked, 2);
 }
 
+/// Bob and Carol see three commits of Mallory's on one base in different order, and refuse different ones. What either
+/// builds on is taken in by the other all the same (SPEC §2.8).
+#[test]
+fn what_others_build_on_counts_as_a_third() {
+    let mut world = World::new();
+    let names = ["alice", "bob", "carol", "mallory"];
+    for name in names {
+        world.device(name, 1);
+        world.join_room(name);
+    }
+    world.create("alice");
+    names.iter().for_each(|name| world.sync(name));
+    let old = world.peers["mallory"].store.clone();
+    let mut hers = Vec::new();
+    for seed in 0..3 {
+        let mallory = world.peers.get_mut("mallory").unwrap();
+        mallory.store = old.clone();
+        mallory.rng = crate::world::Seeded::new(2_000 + seed);
+        world.restart("mallory");
+        let shown = world.events().len();
+        world.commit("mallory", true);
+        hers.extend(world.events().split_off(shown));
+    }
+    for (name, order) in [("bob", [0, 1, 2]), ("carol", [2, 1, 0])] {
+        for at in order {
+            let (locator, event) = &hers[at];
+            world.peers.get_mut(name).unwrap().seen.insert(locator.clone());
+            world.deliver(name, locator, "mallory", event);
+        }
+        world.commit(name, true);
+    }
+    for name in ["bob", "carol"] {
+        world.take_in(name);
+        for (locator, event) in &hers {
+            // Fetched again, as the waiting commit asks for.
+            world.deliver(name, locator, "mallory", event);
+        }
+    }
+    for _ in 0..2 {
+        ["bob", "carol"].iter().for_each(|name| world.sync(name));
+    }
+    assert_eq!(world.canonical("bob"), world.canonical("carol"));
+    world.send("carol", "together again");
+    world.sync("bob");
+    assert!(world.texts("bob").contains("together again"));
+}
+
 /// A thousand inputs of one sender that wait for nothing real fill that sender's share only (SPEC §6.2).
 #[test]
 fn a_flood_fills_its_own_share_only() {

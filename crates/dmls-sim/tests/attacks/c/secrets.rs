@@ -2,17 +2,47 @@
 
 use dmls::device::OwnDevice;
 use dmls::effect::Verdict;
+use dmls::group::Orders;
 use dmls::id::EpochId;
+use dmls::input::Input;
 use dmls::journal::{Journal, Records, Table, Write};
 use dmls_store::MemoryStore;
 
 use crate::attack::End;
 use crate::core_world::{Event, Seeded, World, own_device, room};
-use crate::scene::{Puppet, blurt, commit_from, group_of, group_on_sides, message_from, settle, update};
+use crate::scene::{Puppet, blurt, commit_from, desired, group_of, group_on_sides, message_from, post, settle, update};
 
 const VIEW: Table = Table("dmls.view");
 const EPOCH: Table = Table("dmls.epoch");
 const TRAFFIC: Table = Table("dmls.traffic");
+
+/// C3, as far as it goes without a chain. Dan heals on side 2, which loses. Another head, of Alice's making, lacks him,
+/// so the merge of all three grants him M, sealed to the old leaf that side 1 knows; and the thief has followed side 1.
+pub fn stolen_grant() -> End {
+    let mut world = group_on_sides(&[("alice", 1), ("bob", 1), ("carol", 2), ("dan", 2)]);
+    for name in ["erin", "frank"] {
+        world.device(name, 1);
+    }
+    let (mut thief, mut alice) = (Puppet::of(&world, "dan", 0), Puppet::of(&world, "alice", 0));
+    alice.input(Input::Desired(desired(&world, &["alice", "bob", "carol"])));
+    let without_dan = alice.commit(Orders::default());
+    world.cut();
+    world.join_room("erin");
+    world.join_room("frank");
+    world.sync("bob");
+    for name in ["alice", "erin", "frank"] {
+        world.sync(name);
+    }
+    world.commit("dan", true);
+    world.sync("carol");
+    world.heal();
+    post(&mut world, "alice", &without_dan);
+    world.sync("bob");
+    world.say("bob", "after the merge");
+    let merged = world.canonical("bob").and_then(|id| world.peers["bob"].group.epoch(&id)).unwrap();
+    assert_eq!((merged.epoch.creator.user.as_str(), merged.resolves.len()), ("bob", 2));
+    End::succeeded_if(thief.learns(&world, "after the merge"))
+}
 
 /// C9. Bob took in a commit, then read a message of the base. A thief puts the child's state where the base's was.
 pub fn second_tree() -> End {
