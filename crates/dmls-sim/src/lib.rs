@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod entropy;
+pub mod fuzz;
 pub mod generate;
 pub mod net;
 pub mod oracle;

@@ -23,6 +23,11 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// Table and key of every record.
+    pub fn places(&self) -> impl Iterator<Item = (Table, &[u8])> {
+        self.records.iter().flat_map(|(table, keys)| keys.keys().map(move |key| (*table, key.as_slice())))
+    }
+
     /// Lets the next `writes` single writes through and fails at the one after, once, as a full disk would.
     ///
     /// The count runs over commits; the commit that meets the fault changes nothing.

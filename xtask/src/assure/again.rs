@@ -3,34 +3,28 @@
 use std::process::Command;
 use std::time::Duration;
 
+use super::build::Builder;
 use super::error::Error;
 use super::lane::Lane;
 use super::ledger::{Ledger, OK};
-use super::runner::Runner;
-use crate::gate::{has_target, output, root, target_directory};
+use crate::gate::{output, root};
 
 /// How many seeds of each lane.
 const AGAIN: [(Lane, u64); 2] = [(Lane::Real, 3), (Lane::Fast, 10)];
 
-/// Runs a few seeds that the ledger says hold, chosen by the commit, with the examples that the gate has built.
+/// Runs a few seeds that the ledger says hold, chosen by the commit.
 ///
 /// # Errors
 /// [`Error::Found`] names the seed that does not hold any more.
 pub fn again() -> Result<String, Error> {
-    let (ledger, draw) = (Ledger::read()?, draw());
+    let (ledger, draw, mut builder) = (Ledger::read()?, draw(), Builder::default());
     let mut told = Vec::new();
     for (lane, count) in AGAIN {
         let Some((first, count)) = ledger.draw(&lane, count, draw) else {
             told.push(format!("no line of {lane} yet"));
             continue;
         };
-        if !has_target("dmls-sim", "example", "seeds")? {
-            told.push(format!("{lane}: no runner"));
-            continue;
-        }
-        let program = target_directory()?.join("debug").join("examples").join("seeds");
-        let batch =
-            Runner::Seeds { program, world: lane.world(), batch: count }.run(first, Duration::from_secs(600))?;
+        let batch = builder.seeds(&lane, count)?.run(first, Duration::from_secs(600))?;
         if batch.result != OK {
             return Err(Error::Found(vec![format!("{lane}: {}", batch.result)]));
         }

@@ -45,7 +45,8 @@ impl Builder {
         }
     }
 
-    fn seeds(&mut self, lane: &Lane, batch: u64) -> Result<Runner, Error> {
+    /// The seed runner, with `batch` seeds in one go.
+    pub(super) fn seeds(&mut self, lane: &Lane, batch: u64) -> Result<Runner, Error> {
         there(lane, "example", "seeds")?;
         let program = self.program("seeds", || mutants(&["build", "--locked", "--workspace", "--example", "seeds"]))?;
         Ok(Runner::Seeds { program, world: lane.world(), batch })

@@ -15,7 +15,7 @@ use crate::gate::{cargo, output, root, run, works};
 /// What libFuzzer needs: counters for edges, with their places, and comparisons.
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg=fuzzing";
+    -Cllvm-args=-sanitizer-coverage-trace-compares --cfg=fuzzing";
 
 /// What fuzzes here.
 pub(super) enum Fuzzers {
@@ -71,7 +71,14 @@ pub(super) fn command(program: &Path, target: &str, seed: u64, time: Duration) -
     command.current_dir(root()).arg(&learnt).arg(corpus(target));
     command.arg(format!("-seed={seed}")).arg(format!("-max_total_time={}", time.as_secs().max(1)));
     command.arg(format!("-artifact_prefix={}/", artifacts(target)?.display()));
-    command.args(["-timeout=20", "-rss_limit_mb=1024", "-print_final_stats=1", "-reload=1"]);
+    command.args([
+        "-timeout=20",
+        "-rss_limit_mb=1024",
+        "-print_final_stats=1",
+        "-reload=1",
+        "-max_len=1024",
+        "-len_control=0",
+    ]);
     Ok(command)
 }
 

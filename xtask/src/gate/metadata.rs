@@ -24,11 +24,6 @@ pub(crate) fn has_target(member: &str, kind: &str, name: &str) -> Result<bool, E
     Ok(members.any(|package| package.targets_of(kind).any(|target| target == name)))
 }
 
-/// Where cargo puts what it builds.
-pub(crate) fn target_directory() -> Result<PathBuf, Error> {
-    Metadata::read().map(|metadata| metadata.target_directory)
-}
-
 /// One package.
 #[derive(Deserialize)]
 pub(super) struct Package {

@@ -39,8 +39,8 @@ const STEPS: [Step; 12] = [
     Step { name: "build", run: build },
     Step { name: "examples", run: examples },
     Step { name: "tests", run: tests },
-    Step { name: "ledger", run: |_, _| again().map_err(|error| Error::Assurance(Box::new(error))) },
     Step { name: "attacks", run: |_, counts| attacks(&[], counts) },
+    Step { name: "ledger", run: |_, _| again().map_err(|error| Error::Assurance(Box::new(error))) },
 ];
 
 /// Runs all steps and stops at the first that fails; `counts` says how many tests ran.
