@@ -101,6 +101,7 @@ struct Known {
     offline: bool,
     down: bool,
     gone: bool,
+    skew: i64,
 }
 
 struct Maker<'a> {
@@ -127,18 +128,18 @@ const WEIGHTS: [(What, u64); 21] = [
     (What::Come, 14),
     (What::Join, 14),
     (What::Go, 3),
-    (What::Kick, 4),
+    (What::Kick, 3),
     (What::Power, 2),
     (What::Device, 4),
     (What::Logout, 1),
     (What::Offline, 5),
-    (What::Online, 8),
+    (What::Online, 10),
     (What::Cut, 8),
     (What::Heal, 7),
     (What::Link, 5),
     (What::RestartServer, 3),
     (What::Crash, 10),
-    (What::Restart, 10),
+    (What::Restart, 16),
     (What::Exhaust, 3),
     (What::Clock, 2),
     (What::Copy, 4),
@@ -236,7 +237,19 @@ impl<'a> Maker<'a> {
         };
         let name = Name(format!("d{number}"));
         self.push(Step::Device(name.clone(), user.clone()));
-        self.known.push(Known { name, user, offline: false, down: false, gone: false });
+        let skew = self.skew();
+        if skew != 0 {
+            self.push(Step::Clock(name.clone(), skew));
+        }
+        self.known.push(Known { name, user, offline: false, down: false, gone: false, skew });
+    }
+
+    fn skew(&mut self) -> i64 {
+        if !self.profile.mishaps.clocks || !self.chances.chance(300) {
+            return 0;
+        }
+        let skews = [5_000, -5_000, 3_600_000, -86_400_000, 400 * 86_400_000, -400 * 86_400_000];
+        self.chances.pick(&skews).copied().unwrap_or_default()
     }
 
     fn join(&mut self, user: &str) {
@@ -346,9 +359,10 @@ impl<'a> Maker<'a> {
                 Step::Exhaust(self.some(|_| true).map(|index| self.known[index].name.clone())?)
             }
             What::Clock if mishaps.clocks => {
-                let skew = [0, 5_000, -5_000, 3_600_000, -86_400_000, 400 * 86_400_000];
-                let skew = self.chances.pick(&skew).copied()?;
-                Step::Clock(self.some(|_| true).map(|index| self.known[index].name.clone())?, skew)
+                // A clock that is wrong is wrong from the beginning; later it only drifts.
+                let index = self.some(|_| true)?;
+                let drift = self.chances.below(10_000).cast_signed() - 5_000;
+                Step::Clock(self.known[index].name.clone(), self.known[index].skew + drift)
             }
             What::Copy => return self.try_copy(mishaps),
             What::Crash | What::Exhaust | What::Clock => return None,

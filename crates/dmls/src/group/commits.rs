@@ -441,7 +441,23 @@ impl Group {
         if epoch.locator.0.is_empty() {
             epoch.locator = locator.clone();
             epoch.abandoned = false;
+            let heals = epoch.own && epoch.healing;
             batch.writes.extend(self.epoch_record(id));
+            if heals {
+                self.outdate_updates(id, batch);
+            }
+        }
+    }
+
+    /// A deliberate update is in the room: earlier ones need not be repeated any more, wherever they are (SPEC §3.10).
+    fn outdate_updates(&mut self, newest: &EpochId, batch: &mut Batch) {
+        let earlier = |epoch: &&Epoch| epoch.healing && epoch.id != *newest && !epoch.locator.0.is_empty();
+        let earlier: Vec<_> = self.dag.iter().filter(earlier).map(|epoch| epoch.id).collect();
+        for id in earlier {
+            if let Some(epoch) = self.dag.get_mut(&id) {
+                epoch.healing = false;
+            }
+            batch.writes.extend(self.epoch_record(&id));
         }
     }
 

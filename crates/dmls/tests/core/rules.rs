@@ -88,6 +88,30 @@ fn who_healed_on_another_fork_updates_before_speaking() {
     assert!(world.texts("erin").contains("fresh"));
 }
 
+/// Who healed, was removed by a commit that never came, and was added again heals once more, and not for ever
+/// (SPEC §3.10).
+#[test]
+fn healing_again_is_done_once() {
+    let mut world = group_of(&[("alice", 1), ("bob", 1)]);
+    world.commit("alice", true);
+    world.sync("bob");
+    world.leave_room("alice");
+    world.sync("bob");
+    for (locator, _) in world.events() {
+        world.peers.get_mut("alice").unwrap().seen.insert(locator);
+    }
+    world.join_room("alice");
+    world.sync("bob");
+    world.take_in("alice");
+    assert_eq!(world.canonical("alice"), world.canonical("bob"));
+    let Readiness::CommitFirst(due) = world.peers["alice"].group.readiness() else { panic!("Alice may speak at once") };
+    assert!(due.update, "{due:?}");
+    world.commit("alice", false);
+    assert!(matches!(world.peers["alice"].group.readiness(), Readiness::Ready(_)));
+    world.restart("alice");
+    assert!(matches!(world.peers["alice"].group.readiness(), Readiness::Ready(_)));
+}
+
 /// New traffic does not push the moment at which a merge is due (SPEC §3.3).
 #[test]
 fn traffic_does_not_postpone_a_merge() {
