@@ -30,6 +30,10 @@ pub(crate) struct Rank {
 /// Heads made by devices outside D are set aside as long as any head by a device in D is there: a removed device must
 /// not steer. When there is none (the creator of the only head left the room), they are all there is to build on.
 pub(crate) fn eligible<'a>(dag: &'a Dag, desired: &Desired) -> Vec<&'a Epoch> {
+    dag.eligible(desired, || choose(dag, desired))
+}
+
+fn choose<'a>(dag: &'a Dag, desired: &Desired) -> Vec<&'a Epoch> {
     let heads = dag.heads(desired);
     let inside = heads.iter().any(|head| head.usable() && head.by_desired(desired));
     let heads = if inside { without_outsiders(dag, desired) } else { heads };

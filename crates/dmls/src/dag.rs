@@ -1,6 +1,7 @@
 //! The epoch DAG: what is accepted, what builds on what (SPEC §2).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -111,6 +112,16 @@ pub(crate) struct Fork {
 #[derive(Default)]
 pub(crate) struct Dag {
     epochs: BTreeMap<EpochId, Epoch>,
+    /// What was worked out of them; forgotten whenever one changes.
+    memo: Mutex<Option<Memo>>,
+}
+
+/// Heads for one D: every look at a group asks for them, and few looks follow a change.
+#[derive(Default)]
+struct Memo {
+    desired: Desired,
+    heads: Option<Vec<EpochId>>,
+    eligible: Option<Vec<EpochId>>,
 }
 
 impl Dag {
@@ -119,10 +130,12 @@ impl Dag {
     }
 
     pub(crate) fn get_mut(&mut self, id: &EpochId) -> Option<&mut Epoch> {
+        self.memo = Mutex::default();
         self.epochs.get_mut(id)
     }
 
     pub(crate) fn insert(&mut self, epoch: Epoch) {
+        self.memo = Mutex::default();
         self.epochs.insert(epoch.id, epoch);
     }
 
@@ -188,7 +201,39 @@ impl Dag {
 
     /// Heads, for me: accepted epochs that no accepted commit builds on or resolves (SPEC §2.6).
     pub(crate) fn heads(&self, desired: &Desired) -> Vec<&Epoch> {
-        self.heads_without(desired, &BTreeSet::new())
+        self.remembered(desired, |memo| &mut memo.heads, || self.heads_without(desired, &BTreeSet::new()))
+    }
+
+    /// What `work_out` gives, which follows from the DAG and D alone; worked out once as long as neither changes.
+    pub(crate) fn eligible<'a>(
+        &'a self,
+        desired: &Desired,
+        work_out: impl FnOnce() -> Vec<&'a Epoch>,
+    ) -> Vec<&'a Epoch> {
+        self.remembered(desired, |memo| &mut memo.eligible, work_out)
+    }
+
+    fn remembered<'a>(
+        &'a self,
+        desired: &Desired,
+        place: fn(&mut Memo) -> &mut Option<Vec<EpochId>>,
+        work_out: impl FnOnce() -> Vec<&'a Epoch>,
+    ) -> Vec<&'a Epoch> {
+        let lock = || self.memo.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(memo) = lock().as_mut().filter(|memo| memo.desired == *desired)
+            && let Some(known) = place(memo)
+        {
+            return known.iter().filter_map(|id| self.get(id)).collect();
+        }
+        let found = work_out();
+        let mut memo = lock();
+        let fresh = || Memo { desired: desired.clone(), ..Memo::default() };
+        let memo = match memo.take() {
+            Some(known) if known.desired == *desired => memo.insert(known),
+            _ => memo.insert(fresh()),
+        };
+        *place(memo) = Some(found.iter().map(|epoch| epoch.id).collect());
+        found
     }
 
     /// The heads there would be if the epochs `aside` were not there.

@@ -107,31 +107,13 @@ impl Room {
 
     /// Where `epoch` belongs, as far as hearsay tells.
     pub(crate) fn lineage(&self, epoch: &EpochId) -> Lineage {
+        self.lines().of(epoch)
+    }
+
+    /// What hearsay tells of where epochs belong: for whoever asks of many.
+    pub(crate) fn lines(&self) -> Lines<'_> {
         let frontier = self.frontier();
-        let before = self.ancestry(&frontier.before);
-        if before.contains(epoch) {
-            return Lineage::BeforeJoin;
-        }
-        let aside = self.ancestry(&frontier.aside);
-        if aside.contains(epoch) {
-            return Lineage::OtherFork;
-        }
-        let (mut to_look_at, mut seen, mut open) = (vec![*epoch], BTreeSet::new(), false);
-        while let Some(id) = to_look_at.pop() {
-            if !seen.insert(id) || seen.len() > MAX_STEPS {
-                continue;
-            }
-            if before.contains(&id) || aside.contains(&id) {
-                continue;
-            }
-            match self.hearsay.get(&id) {
-                _ if self.group.epoch(&id).is_some_and(|known| known.held) => open = true,
-                Some(stories) => to_look_at.extend(stories.iter().map(|story| story.base.id)),
-                // Nobody told yet; but nothing lies below a genesis.
-                None => open |= !self.is_said_genesis(&id),
-            }
-        }
-        if open { Lineage::Open } else { Lineage::OtherFork }
+        Lines { room: self, before: self.ancestry(&frontier.before), aside: self.ancestry(&frontier.aside) }
     }
 
     fn is_said_genesis(&self, id: &EpochId) -> bool {
@@ -177,7 +159,7 @@ impl Room {
     pub(super) fn ancestry(&self, from: &BTreeSet<EpochId>) -> BTreeSet<EpochId> {
         let (mut to_look_at, mut seen) = (from.iter().copied().collect::<Vec<_>>(), BTreeSet::new());
         while let Some(id) = to_look_at.pop() {
-            if seen.len() > MAX_STEPS || self.group.epoch(&id).is_some() || !seen.insert(id) {
+            if seen.len() > MAX_STEPS || self.group.knows(&id) || !seen.insert(id) {
                 continue;
             }
             for story in self.hearsay.get(&id).into_iter().flatten() {
@@ -186,6 +168,41 @@ impl Room {
             }
         }
         seen
+    }
+}
+
+/// All that is said to be before this device's join or beside it.
+pub(crate) struct Lines<'a> {
+    room: &'a Room,
+    before: BTreeSet<EpochId>,
+    aside: BTreeSet<EpochId>,
+}
+
+impl Lines<'_> {
+    /// Where `epoch` belongs.
+    pub(crate) fn of(&self, epoch: &EpochId) -> Lineage {
+        if self.before.contains(epoch) {
+            return Lineage::BeforeJoin;
+        }
+        if self.aside.contains(epoch) {
+            return Lineage::OtherFork;
+        }
+        let (mut to_look_at, mut seen, mut open) = (vec![*epoch], BTreeSet::new(), false);
+        while let Some(id) = to_look_at.pop() {
+            if !seen.insert(id) || seen.len() > MAX_STEPS {
+                continue;
+            }
+            if self.before.contains(&id) || self.aside.contains(&id) {
+                continue;
+            }
+            match self.room.hearsay.get(&id) {
+                _ if self.room.group.holds(&id) => open = true,
+                Some(stories) => to_look_at.extend(stories.iter().map(|story| story.base.id)),
+                // Nobody told yet; but nothing lies below a genesis.
+                None => open |= !self.room.is_said_genesis(&id),
+            }
+        }
+        if open { Lineage::Open } else { Lineage::OtherFork }
     }
 }
 

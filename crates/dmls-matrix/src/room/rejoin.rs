@@ -28,7 +28,7 @@ impl Room {
         if out.certain.is_empty() && out.missing.is_empty() {
             return None;
         }
-        let unknown = self.record.entries.iter().filter(|entry| self.group.epoch(&entry.epoch.id).is_none());
+        let unknown = self.record.entries.iter().filter(|entry| !self.group.knows(&entry.epoch.id));
         let placed = unknown.filter_map(|entry| {
             let id = entry.epoch.id;
             if let Some((_, height)) = out.certain.iter().find(|(known, _)| *known == id) {
@@ -60,7 +60,8 @@ impl Room {
             }
         }
         let in_vain = self.searches.iter().filter(|(_, search)| search.rounds >= ROUNDS_IN_VAIN);
-        out.missing.extend(in_vain.map(|(id, _)| *id).filter(|id| self.lineage(id) == Lineage::Open));
+        let lines = self.lines();
+        out.missing.extend(in_vain.map(|(id, _)| *id).filter(|id| lines.of(id) == Lineage::Open));
         out
     }
 

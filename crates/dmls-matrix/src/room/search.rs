@@ -142,9 +142,11 @@ impl Room {
 
     fn wanted_commits(&self, needs: &[Need]) -> BTreeMap<EpochId, Vec<String>> {
         let mut wanted = BTreeMap::new();
-        for need in needs {
-            let Need::Commit { epoch, hint, .. } = need else { continue };
-            if self.lineage(epoch) != Lineage::Open {
+        let commits = needs.iter().filter(|need| matches!(need, Need::Commit { .. }));
+        let lines = commits.clone().next().map(|_| self.lines());
+        for need in commits {
+            let (Need::Commit { epoch, hint, .. }, Some(lines)) = (need, &lines) else { continue };
+            if lines.of(epoch) != Lineage::Open {
                 continue;
             }
             let heard = self.hearsay.get(epoch).into_iter().flatten().map(|story| story.event.clone());

@@ -129,6 +129,16 @@ impl Group {
         self.dag.get(id).map(|epoch| info(epoch, &self.head_ids(), self.canonical()))
     }
 
+    /// Whether an epoch was accepted here.
+    pub fn knows(&self, id: &EpochId) -> bool {
+        self.dag.get(id).is_some()
+    }
+
+    /// Whether this device holds an epoch's secrets.
+    pub fn holds(&self, id: &EpochId) -> bool {
+        self.dag.get(id).is_some_and(|epoch| epoch.held)
+    }
+
     /// How others name an epoch, if this device or an accepted commit knows it.
     pub fn reference(&self, id: &EpochId) -> Option<EpochRef> {
         self.dag.get(id).map(Epoch::reference).or_else(|| self.dag.named(id).cloned())
