@@ -16,6 +16,8 @@ pub mod id;
 pub mod input;
 pub mod journal;
 mod mls;
+#[cfg(test)]
+mod model;
 pub mod package;
 mod pending;
 mod plan;

@@ -5,8 +5,9 @@
 mod craft;
 mod edges;
 mod hostile;
-mod rejoin;
 mod order;
+mod properties;
+mod rejoin;
 mod rules;
 #[cfg(dmls_mutants)]
 mod speed;

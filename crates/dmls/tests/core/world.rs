@@ -405,6 +405,16 @@ impl World {
         self.events.iter().map(|posted| (posted.locator.clone(), posted.event.clone())).collect()
     }
 
+    /// Who posted what lies there.
+    pub fn sender(&self, locator: &Locator) -> &str {
+        &self.events.iter().find(|posted| posted.locator == *locator).unwrap().from
+    }
+
+    /// Memberships that ended, as the side of `name` shows it.
+    pub fn departures(&self, name: &str) -> Vec<(String, Locator)> {
+        self.left[&self.peers[name].side].clone()
+    }
+
     pub fn tick(&mut self, millis: u64) {
         self.now = self.now.plus(millis);
     }
