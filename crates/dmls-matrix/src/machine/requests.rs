@@ -113,7 +113,7 @@ impl<J: Journal> Machine<J> {
         self.list_account(&mut listing);
         for (id, room) in &self.rooms {
             if room.is_active() {
-                room.list(&mut listing);
+                room.list(!self.awaits_facts(room), &mut listing);
                 self.list_entry(id, room, &mut listing);
             }
         }
@@ -225,15 +225,17 @@ impl Listing<'_> {
 }
 
 impl Room {
-    fn list(&self, listing: &mut Listing<'_>) {
-        self.list_ordered(listing);
+    fn list(&self, may_speak: bool, listing: &mut Listing<'_>) {
+        self.list_ordered(may_speak, listing);
         self.list_to_device(listing);
         self.list_claims(listing);
         self.list_reading(listing);
     }
 
     /// The commit with its GroupInfo, then its Welcomes, then messages: one at a time.
-    fn list_ordered(&self, listing: &mut Listing<'_>) {
+    ///
+    /// While it is being asked whose devices changed no message is listed: the answer may close the epoch it is sealed in.
+    fn list_ordered(&self, may_speak: bool, listing: &mut Listing<'_>) {
         if let Some(number) = self.unpublished() {
             if let Some(Item::Commit(commit)) = self.queue.get(&number) {
                 self.list_commit(number, commit, listing);
@@ -248,7 +250,7 @@ impl Room {
             }
         }
         if let Some((number, Item::Draft(draft))) =
-            self.first_draft().and_then(|number| self.queue.get_key_value(&number))
+            self.first_draft().filter(|_| may_speak).and_then(|number| self.queue.get_key_value(&number))
         {
             self.list_draft(*number, draft, listing);
         }

@@ -152,7 +152,7 @@ impl<J: Journal> Machine<J> {
     /// Whether members or devices of this room changed so lately that nobody answered yet: worth a moment's wait.
     ///
     /// Users with a leaf whose server never answered this device are neither removed nor sent to before it does.
-    fn awaits_facts(&self, room: &Room) -> bool {
+    pub(super) fn awaits_facts(&self, room: &Room) -> bool {
         let leaves = room.group.canonical().and_then(|head| room.group.readers(&head)).unwrap_or_default();
         let mut strangers = leaves.iter().filter(|leaf| room.is_joined(&leaf.user) && !self.facts.knows(&leaf.user));
         room.record.members_stale
