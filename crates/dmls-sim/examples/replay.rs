@@ -1,5 +1,5 @@
 //! Replays a script (or a generated seed) and shows how each device stands after a step:
-//! `cargo run -p dmls-sim --example replay -- FILE|SEED [STEP]`.
+//! `cargo run -p dmls-sim --example replay -- FILE|SEED [STEP [FACTS]]`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::process::ExitCode;
@@ -11,21 +11,21 @@ use dmls_sim::script::{ROOM, Script, parse};
 use dmls_sim::trace::Name;
 use dmls_sim::world::World;
 
-/// Epochs and facts that are shown, newest last.
+/// Epochs that are shown, newest last.
 const EPOCHS: usize = 8;
-const FACTS: usize = 80;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let Some(script) = words.first().and_then(|word| script(word)) else {
-        println!("replay FILE|SEED [STEP]");
+        println!("replay FILE|SEED [STEP [FACTS]]");
         return ExitCode::FAILURE;
     };
-    let wanted: Option<usize> = words.get(1).and_then(|word| word.parse().ok());
+    let number = |at: usize| words.get(at).and_then(|word| word.parse::<usize>().ok());
+    let (wanted, facts) = (number(1), number(2).unwrap_or(80));
     let mut watch = |step: usize, world: &mut World| {
         println!("{step} {} {:?}", script.steps[step], world.counts());
         if wanted == Some(step) {
-            show(world);
+            show(world, facts);
         }
     };
     match run_watched(&script, &mut watch) {
@@ -44,13 +44,13 @@ fn script(word: &str) -> Option<Script> {
     parse(&std::fs::read_to_string(word).ok()?).ok()
 }
 
-fn show(world: &mut World) {
+fn show(world: &mut World, facts: usize) {
     let names: Vec<Name> = world.clients().filter(|(_, client)| client.is_up()).map(|(name, _)| name.clone()).collect();
     for name in names {
         show_device(world, &name);
     }
     let entries = &world.trace().entries;
-    for entry in &entries[entries.len().saturating_sub(FACTS)..] {
+    for entry in &entries[entries.len().saturating_sub(facts)..] {
         let text: String = format!("{:?}", entry.fact).chars().take(200).collect();
         println!("{} {text}", entry.at.0 % 100_000_000);
     }

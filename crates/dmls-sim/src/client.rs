@@ -105,10 +105,12 @@ impl Client {
 
     /// A copy that goes on from the same store.
     pub(crate) fn fork(&self, seed: u64, name: &Name) -> Result<Self, MachineError> {
+        let mut store = self.journal().clone();
+        store.heal();
         Ok(Self {
             device: self.device.clone(),
             home: self.home.clone(),
-            machine: Some(Machine::open(self.journal().clone(), self.device.clone())?),
+            machine: Some(Machine::open(store, self.device.clone())?),
             store: MemoryStore::new(),
             entropy: Stream::new(seed, &format!("device {name}")),
             honest: false,

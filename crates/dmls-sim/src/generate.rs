@@ -212,7 +212,7 @@ impl<'a> Maker<'a> {
         self.inside.insert(creator.1);
         let others: Vec<_> = self.users.iter().skip(1).cloned().collect();
         for user in others {
-            if self.chances.chance(800) {
+            if self.chances.chance(900) {
                 self.push(Step::Invite(creator.0.clone(), user.clone()));
                 self.push(Step::Wait(200));
                 self.join(&user);
@@ -376,8 +376,14 @@ impl<'a> Maker<'a> {
             What::Come => {
                 let outside: Vec<_> = self.users.iter().filter(|user| !self.inside.contains(*user)).cloned().collect();
                 let (by, user) = (self.member()?.0, self.chances.pick(&outside).cloned()?);
-                self.invited.insert(user.clone());
-                Step::Invite(by, user)
+                self.push(Step::Invite(by, user.clone()));
+                if self.chances.chance(700) {
+                    self.push(Step::Wait(300));
+                    self.join(&user);
+                } else {
+                    self.invited.insert(user);
+                }
+                return Some(());
             }
             What::Join => {
                 let invited: Vec<_> = self.invited.iter().cloned().collect();
@@ -386,8 +392,9 @@ impl<'a> Maker<'a> {
                 return Some(());
             }
             What::Go => {
-                (self.inside.len() > 2).then_some(())?;
                 let (name, user) = self.member()?;
+                // The creator stays, so that somebody can always invite, kick and give power.
+                (self.inside.len() > 2 && self.users.first() != Some(&user)).then_some(())?;
                 self.inside.remove(&user);
                 Step::Leave(name)
             }
@@ -395,6 +402,7 @@ impl<'a> Maker<'a> {
                 // The creator can; whoever was given power may; others are refused.
                 let by = if self.chances.chance(700) { self.known.first()?.name.clone() } else { self.member()?.0 };
                 let user = self.member()?.1;
+                (self.users.first() != Some(&user)).then_some(())?;
                 if self.chances.chance(150) { Step::Ban(by, user) } else { self.kicked(by, user) }
             }
             _ => Step::Power(self.known.first()?.name.clone(), self.member()?.1, 50),
@@ -404,7 +412,7 @@ impl<'a> Maker<'a> {
     }
 
     fn kicked(&mut self, by: Name, user: String) -> Step {
-        if self.inside.len() > 2 && self.users.first() != Some(&user) {
+        if self.inside.len() > 2 {
             self.inside.remove(&user);
         }
         Step::Kick(by, user)

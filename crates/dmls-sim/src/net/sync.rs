@@ -99,14 +99,23 @@ impl Server {
 
     /// Users whose devices changed, or with whom a room is newly shared.
     fn changed(&self, arena: &[Event], user: &str, since: u64) -> BTreeSet<String> {
-        let shared = self.rooms.values().filter(|room| state::membership(arena, &room.current, user) == "join");
-        let shared: BTreeSet<&str> =
-            shared.flat_map(|room| state::joined(arena, &room.current)).chain([user]).collect();
-        let changes =
-            self.devices.changes.iter().filter(|(position, _)| *position > since).map(|(_, user)| user.as_str());
-        let joins = self.rooms.values().flat_map(|room| &room.deltas).filter(|delta| delta.position > since);
-        let joins = joins.filter(|delta| delta.key.0 == MEMBER).map(|delta| delta.key.1.as_str());
-        changes.chain(joins).filter(|user| shared.contains(user)).map(str::to_owned).collect()
+        let mut changed: BTreeSet<&str> = self
+            .devices
+            .changes
+            .iter()
+            .filter(|(position, _)| *position > since)
+            .map(|(_, user)| user.as_str())
+            .collect();
+        let mut shared = BTreeSet::from([user]);
+        for room in self.rooms.values().filter(|room| state::membership(arena, &room.current, user) == "join") {
+            let members: BTreeSet<&str> = state::joined(arena, &room.current).collect();
+            let new = room.deltas.iter().filter(|delta| delta.position > since && delta.key.0 == MEMBER);
+            let new: BTreeSet<&str> = new.map(|delta| delta.key.1.as_str()).collect();
+            // Of a room that this user came into, everybody.
+            changed.extend(if new.contains(user) { &members } else { &new });
+            shared.extend(members);
+        }
+        changed.intersection(&shared).map(|user| (*user).to_owned()).collect()
     }
 
     /// One event, if this user may see it.
@@ -189,7 +198,12 @@ fn part(arena: &[Event], room: &RoomAt, out: &mut Value, since: u64, user: &str,
     let changed = |delta: &&super::room::Delta| delta.key.0 == MEMBER && delta.key.1 == user && delta.position > since;
     let came = joined && room.deltas.iter().any(|delta| changed(&delta));
     // A gap ends the timeline; what is before it is there for who pages.
-    let gap = room.gaps.iter().map(|gap| gap.position).filter(|position| *position > since && !came).max();
+    let gap = room
+        .gaps
+        .iter()
+        .map(|gap| gap.position)
+        .filter(|position| *position > since && *position <= until.position && !came)
+        .max();
     let start = gap.map_or(if came { 0 } else { since }, |gap| gap - 1);
     let live = room.order.range(Place::live(start + 1)..=until);
     let live: Vec<_> = live.filter(|(place, _)| place.before == usize::MAX).collect();

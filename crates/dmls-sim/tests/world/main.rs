@@ -1,4 +1,5 @@
 //! The simulated world: what it promises to those who test with it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod runs;
 mod story;
