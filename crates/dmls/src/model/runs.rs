@@ -61,7 +61,7 @@ fn search(setting: Setting) -> usize {
     let broken = checker.discoveries();
     let result = if broken.is_empty() { "ok" } else { "broken" };
     println!(
-        "model {} states={} unique={} depth={} views={} seconds={} result={result}",
+        "\nmodel {} states={} unique={} depth={} views={} seconds={} result={result}",
         name.replace(' ', "-"),
         checker.state_count(),
         checker.unique_state_count(),
