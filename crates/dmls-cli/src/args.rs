@@ -122,6 +122,8 @@ pub enum Command {
     Devices(Devices),
     /// Look whether all is well, and print a report without secrets
     Doctor,
+    /// Play a net split and its healing among seven simulated people, and check what is promised
+    Demo(Demo),
     /// Print a completion script for a shell
     Completions {
         /// For which shell
@@ -286,6 +288,17 @@ pub struct Update {
     pub room: String,
     #[command(flatten)]
     pub time: Time,
+}
+
+/// `demo`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Needs nothing but this program: homeservers, network and time are simulated, devices and cryptography are real.
+The same seed gives the same bytes. Exit code 1 if a claim does not hold.")]
+pub struct Demo {
+    /// What all randomness follows from
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
 }
 
 /// `devices`

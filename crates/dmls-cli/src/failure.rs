@@ -60,6 +60,13 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// The simulated world broke off.
+impl From<dmls_sim::world::Fault> for Failure {
+    fn from(fault: dmls_sim::world::Fault) -> Self {
+        Self::new(Exit::Failure, "simulation", fault)
+    }
+}
+
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         Self::new(exit_of(&error), error.code(), words(&error))

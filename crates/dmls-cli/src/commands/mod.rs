@@ -1,6 +1,7 @@
 //! The commands.
 
 mod account;
+mod demo;
 mod doctor;
 mod listen;
 mod online;
@@ -32,6 +33,7 @@ pub fn run(context: Context, command: Command) -> Result<(), Failure> {
         Command::Update(update) => block_on(online::update(&context, &update)),
         Command::Sync(sync) => block_on(online::sync(&context, sync.time)),
         Command::Listen(listen) => block_on(listen::listen(&context, listen.room.as_deref())),
+        Command::Demo(wanted) => demo::demo(&context.output, &wanted),
         Command::Doctor => block_on(doctor::doctor(&context)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "dmls", &mut std::io::stdout());

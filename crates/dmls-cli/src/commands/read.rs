@@ -6,6 +6,7 @@ use crate::args::{Log, Messages};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::graph::{Row, draw};
+use crate::output::Paint;
 use crate::show;
 
 /// `rooms`
@@ -62,10 +63,15 @@ pub fn log(context: &Context, wanted: &Log) -> Result<(), Failure> {
         return rows.iter().try_for_each(|row| output.put(show::epoch(row), String::new));
     }
     if wanted.graph {
-        let rows: Vec<_> = rows.iter().rev().map(|row| graph_row(row, show::epoch_words(row, paint))).collect();
-        return draw(&rows, paint).iter().try_for_each(|line| output.words(line));
+        return graph_lines(&rows, paint).iter().try_for_each(|line| output.words(line));
     }
     rows.iter().rev().try_for_each(|row| output.words(&show::epoch_words(row, paint)))
+}
+
+/// The lines of the graph of these epochs, parents before children.
+pub fn graph_lines(epochs: &[EpochInfo], paint: Paint) -> Vec<String> {
+    let rows: Vec<_> = epochs.iter().rev().map(|row| graph_row(row, show::epoch_words(row, paint))).collect();
+    draw(&rows, paint)
 }
 
 fn graph_row(info: &EpochInfo, text: String) -> Row<dmls::id::EpochId> {

@@ -21,7 +21,7 @@ fn help_names_what_scripts_need() {
 #[test]
 fn every_command_has_help() {
     let home = Home::new();
-    let commands = "login logout rooms send messages listen sync members log update devices doctor completions";
+    let commands = "login logout rooms send messages listen sync members log update devices doctor demo completions";
     let nested = ["room create", "room join", "room leave", "room invite", "room kick", "devices approve"];
     for command in commands.split(' ').chain(nested) {
         let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
@@ -58,6 +58,20 @@ fn a_secret_is_no_option() {
         let ended = home.run(&["login", "https://example.org", "alice", option, "hunter2"]);
         assert_eq!(ended.code, 2);
     }
+}
+
+#[test]
+fn the_demo_needs_nothing_and_its_claims_hold() {
+    let home = Home::new();
+    let ended = home.run(&["demo"]);
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stdout.matches("holds").count() >= 6 && ended.stdout.contains("├─"), "{}", ended.stdout);
+    assert!(!home.path().join("dmls").exists());
+    let (one, again) = (home.run(&["demo", "--json", "--seed", "3"]), home.run(&["demo", "--json", "--seed", "3"]));
+    assert_eq!(one.stdout, again.stdout);
+    let rows: Vec<serde_json::Value> = one.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(rows.iter().filter(|row| row["holds"] == true).count() >= 6);
+    assert!(rows.iter().all(|row| row["schema"] == 1));
 }
 
 #[test]
