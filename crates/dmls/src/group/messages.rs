@@ -112,8 +112,9 @@ impl Group {
         match self.standing(&data.epoch()) {
             Standing::Held => self.open(&bytes, &data, &from, entropy, batch),
             Standing::Gone => Ok(rejected(Reason::BeyondWindow, None)),
-            Standing::Removed => Ok(rejected(Reason::Removed, None)),
-            Standing::BeforeJoin | Standing::NotInEpoch | Standing::Unknown | Standing::NoGroup => {
+            Standing::Removed if self.knows(&data.epoch()) => Ok(rejected(Reason::Removed, None)),
+            // An epoch that is not known may lie on a fork where nobody had seen the removal.
+            Standing::Removed | Standing::BeforeJoin | Standing::NotInEpoch | Standing::Unknown | Standing::NoGroup => {
                 // A Welcome may still bring the epoch, so nothing is refused for good before its time is up.
                 let on = On::Epoch(data.epoch(), commit.clone());
                 let waiting = self.waiting(Kind::Message, bytes, Some(locator), from, commit, on, now);

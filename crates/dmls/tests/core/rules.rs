@@ -379,3 +379,26 @@ fn a_race_does_not_decide_the_next() {
     }
     assert!((2..=10).contains(&smaller), "{smaller} of {races} follow the race before");
 }
+
+/// Whoever was removed on one side of a split still is of the epochs that the other side made meanwhile: a message of
+/// one of them waits for its commit, whichever comes first (SPEC §6.2).
+#[test]
+fn who_was_removed_here_still_reads_the_fork_that_did_not_know() {
+    let mut world = group_of(&[("alice", 1), ("bob", 1), ("carol", 2)]);
+    world.cut();
+    world.commit("carol", true);
+    let before = world.events().len();
+    world.send("carol", "Bob is still here");
+    let (commit, message) = {
+        let events = world.events();
+        (events[before - 1].clone(), events[before].clone())
+    };
+    world.leave_room("bob");
+    world.sync("alice");
+    world.sync("bob");
+    assert!(!world.peers["bob"].group.in_group(), "Bob takes no notice of his removal");
+    let early = world.deliver("bob", &message.0, "carol", &message.1);
+    assert!(matches!(early, Verdict::Deferred { .. }), "{early:?}");
+    world.deliver("bob", &commit.0, "carol", &commit.1);
+    assert!(world.texts("bob").contains("Bob is still here"));
+}
