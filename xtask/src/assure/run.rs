@@ -79,8 +79,10 @@ struct Schedule {
 struct Turns {
     runner: std::sync::Arc<Runner>,
     next: u64,
-    /// Time that it got, with what its running goes will probably take.
+    /// Time that its goes took that ended.
     spent: Duration,
+    /// When its other goes began.
+    running: Vec<Instant>,
     /// What its last go took.
     expected: Duration,
     over: bool,
@@ -90,7 +92,28 @@ struct Turns {
 impl Turns {
     fn new(runner: Runner, next: u64) -> Self {
         let (spent, expected) = (Duration::ZERO, Duration::from_secs(1));
-        Self { runner: runner.into(), next, spent, expected, over: false, unwritten: Unwritten::default() }
+        Self {
+            runner: runner.into(),
+            next,
+            spent,
+            running: Vec::new(),
+            expected,
+            over: false,
+            unwritten: Unwritten::default(),
+        }
+    }
+}
+
+impl Turns {
+    /// Time that it got, with what its running goes took so far, or will probably take.
+    fn got(&self) -> Duration {
+        let running = self.running.iter().map(|begun| begun.elapsed().max(self.expected));
+        self.spent + running.sum::<Duration>()
+    }
+
+    /// What one seed took last time.
+    fn one_seed(&self) -> Duration {
+        self.expected / u32::try_from(self.runner.batch()).unwrap_or(u32::MAX)
     }
 }
 
@@ -99,7 +122,7 @@ struct Go {
     lane: Lane,
     runner: std::sync::Arc<Runner>,
     first: u64,
-    expected: Duration,
+    begun: Instant,
 }
 
 fn run_all(schedule: Schedule, deadline: Instant) -> Result<Vec<String>, Error> {
@@ -120,13 +143,12 @@ fn work(schedule: &Mutex<Schedule>, deadline: Instant) -> Result<(), Error> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let Some(go) = lock(schedule).take(left) else { return Ok(()) };
-        let begun = Instant::now();
         let batch = go.runner.run(go.first, left)?;
         let Batch { first, last, seeds, cpu_seconds, result } = &batch;
         let left = deadline.saturating_duration_since(Instant::now()).as_secs().div_ceil(60);
         let lane = go.lane.to_string();
         say(&format!("{lane:<16} {first} to {last} ({seeds}): {result}, {cpu_seconds} s; {left} min left"))?;
-        lock(schedule).took(&go, batch, begun.elapsed())?;
+        lock(schedule).took(&go, batch, go.begun.elapsed())?;
     }
 }
 
@@ -140,18 +162,19 @@ impl Schedule {
         if left.is_zero() {
             return None;
         }
-        let waiting = self.lanes.iter_mut().filter(|(_, turns)| !turns.over);
-        let (lane, turns) = waiting.min_by_key(|(lane, turns)| turns.spent / lane.weight())?;
-        let go = Go { lane: lane.clone(), runner: turns.runner.clone(), first: turns.next, expected: turns.expected };
+        let waiting = self.lanes.iter_mut().filter(|(_, turns)| !turns.over && turns.one_seed() <= left);
+        let (lane, turns) = waiting.min_by_key(|(lane, turns)| turns.got() / lane.weight())?;
+        let go = Go { lane: lane.clone(), runner: turns.runner.clone(), first: turns.next, begun: Instant::now() };
         turns.next += turns.runner.batch();
-        turns.spent += turns.expected;
+        turns.running.push(go.begun);
         turns.over = turns.runner.is_once();
         Some(go)
     }
 
     fn took(&mut self, go: &Go, batch: Batch, time: Duration) -> Result<(), Error> {
         let Some(turns) = self.lanes.get_mut(&go.lane) else { return Ok(()) };
-        turns.spent = (turns.spent + time).saturating_sub(go.expected);
+        turns.running.retain(|begun| *begun != go.begun);
+        turns.spent += time;
         turns.expected = time;
         if !batch.result.starts_with(OK) {
             turns.over = true;

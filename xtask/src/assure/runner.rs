@@ -14,8 +14,8 @@ use crate::gate::root;
 /// How long one go of a fuzz target is.
 const FUZZ: Duration = Duration::from_secs(60);
 
-/// What a go may take beyond its time: the seed or the input that it is at.
-const SLACK: Duration = Duration::from_secs(300);
+/// What a go may take beyond its time: the seed or the input that it is at. Soaks are long.
+const SLACK: Duration = Duration::from_secs(900);
 
 /// A program, and how it is asked to run seeds.
 pub(super) enum Runner {
