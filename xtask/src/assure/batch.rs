@@ -1,7 +1,7 @@
 //! What was run in one go, and how goes add up to lines of the ledger.
 
 use super::lane::Lane;
-use super::ledger::{Line, OK};
+use super::ledger::{Line, holds};
 
 /// Seeds that were run in one go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub(super) struct Batch {
     /// How many; see [`Line`].
     pub(super) seeds: u64,
     pub(super) cpu_seconds: u64,
-    /// [`OK`], or what failed.
+    /// `ok`, or what failed.
     pub(super) result: String,
 }
 
@@ -30,7 +30,7 @@ impl Unwritten {
     /// Whether too much would be lost if this process were ended now.
     pub(super) fn is_much(&self) -> bool {
         self.0.iter().map(|batch| batch.cpu_seconds).sum::<u64>() >= OFTEN_ENOUGH
-            || self.0.iter().any(|batch| batch.result != OK)
+            || self.0.iter().any(|batch| !holds(&batch.result))
     }
 
     /// One line for each range without a gap; what failed has a line of its own.
@@ -40,7 +40,7 @@ impl Unwritten {
         let mut lines: Vec<Line> = Vec::new();
         for batch in batches {
             match lines.last_mut() {
-                Some(line) if line.result == OK && batch.result == OK && line.last + 1 == batch.first => {
+                Some(line) if holds(&line.result) && line.result == batch.result && line.last + 1 == batch.first => {
                     line.seeds += batch.seeds;
                     line.last = batch.last;
                     line.cpu_seconds += batch.cpu_seconds;

@@ -13,6 +13,14 @@ const HEADER: &str = "commit,lane,seeds,first_seed,last_seed,cpu_seconds,result"
 /// What a range that found nothing says.
 pub(super) const OK: &str = "ok";
 
+/// What a range of a fuzz target says that found nothing, and that no coverage guided.
+pub(super) const UNGUIDED: &str = "ok unguided";
+
+/// Whether a result is that nothing was found.
+pub(super) fn holds(result: &str) -> bool {
+    result == OK || result == UNGUIDED
+}
+
 /// One range of seeds that a lane ran.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {

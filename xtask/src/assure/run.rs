@@ -10,7 +10,7 @@ use super::batch::{Batch, Unwritten};
 use super::build::Builder;
 use super::error::Error;
 use super::lane::Lane;
-use super::ledger::{Ledger, OK};
+use super::ledger::{Ledger, holds};
 use super::runner::Runner;
 use super::tree::{Dirty, commit};
 use crate::gate;
@@ -176,7 +176,7 @@ impl Schedule {
         turns.running.retain(|begun| *begun != go.begun);
         turns.spent += time;
         turns.expected = time;
-        if !batch.result.starts_with(OK) {
+        if !holds(&batch.result) {
             turns.over = true;
             self.found.push(format!("{}: {}", go.lane, batch.result));
         }

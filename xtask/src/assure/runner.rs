@@ -8,7 +8,7 @@ use super::batch::Batch;
 use super::child::{End, Ended, run};
 use super::error::Error;
 use super::fuzz;
-use super::ledger::OK;
+use super::ledger::{OK, UNGUIDED};
 use crate::gate::root;
 
 /// How long one go of a fuzz target is.
@@ -65,7 +65,7 @@ impl Runner {
                 command.args(["--target", target]);
                 let batch = seeds(command, first, self.batch(), left.min(FUZZ))?;
                 // Without coverage the same time finds less; the ledger shows it.
-                let result = if batch.result == OK { format!("{OK} unguided") } else { batch.result };
+                let result = if batch.result == OK { UNGUIDED.to_owned() } else { batch.result };
                 Ok(Batch { result, ..batch })
             }
             Self::Test { program, filter, unit } => {
