@@ -19,9 +19,10 @@ impl Source {
         Ok(Self { path: PathBuf::from(path), text })
     }
 
-    /// Whether it holds tests only: it lies in a `tests` directory or is called `tests.rs`.
+    /// Whether it holds tests only: it lies in a `tests` directory, in the core's `model` or is called `tests.rs`.
     pub(super) fn is_test(&self) -> bool {
-        self.path.components().any(|part| part.as_os_str() == "tests") || self.path.ends_with("tests.rs")
+        let directory = |name: &str| self.path.components().any(|part| part.as_os_str() == name);
+        directory("tests") || directory("model") || self.path.ends_with("tests.rs")
     }
 
     /// Where a line is, for people.

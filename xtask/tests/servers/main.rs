@@ -68,7 +68,9 @@ fn main() -> ExitCode {
 }
 
 fn list() {
-    for (name, _) in [everyday::TESTS, hostile::TESTS, hostile::ALONE, trouble::TESTS, trouble::ALONE, limits::TESTS].concat() {
+    for (name, _) in
+        [everyday::TESTS, hostile::TESTS, hostile::ALONE, trouble::TESTS, trouble::ALONE, limits::TESTS].concat()
+    {
         println!("{name}: test");
     }
     for play in split::plays() {

@@ -41,6 +41,9 @@ fn follows(loot: &Loot, epochs: &Epochs, known: &BTreeSet<Id>, epoch: &Epoch) ->
         // A new leaf: its key is known if it came with a stolen key package, to which the Welcome with M is sealed.
         return loot.packages.contains(&after.key);
     };
-    let inputs = epoch.resolves.iter().all(|head| known.contains(head)) || epoch.granted.contains(&index);
+    // A grant opens with the leaf key and with the exports of those merged heads that the member is in (SPEC §3.7).
+    let in_head = |head: &Id| epochs.0.get(head).is_some_and(|head| head.has(&loot.device));
+    let granted = epoch.granted.contains(&index);
+    let inputs = epoch.resolves.iter().all(|head| known.contains(head) || (granted && !in_head(head)));
     known.contains(&parent) && inputs
 }

@@ -34,9 +34,9 @@ use crate::journal::{Durable, Write};
 use crate::mls::View;
 use crate::pending::Pending;
 
+pub use header::{CommitHeader, MessageHeader, inspect_commit, inspect_message};
 #[cfg(dmls_mutants)]
 pub(crate) use insider::{grant_context, welcome_info};
-pub use header::{CommitHeader, MessageHeader, inspect_commit, inspect_message};
 pub use messages::{SealContext, verify_content};
 pub use outgoing::Orders;
 pub use view::Standing;
