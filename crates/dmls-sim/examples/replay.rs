@@ -1,13 +1,16 @@
 //! Replays a script (or a generated seed) and shows how each device stands after a step:
-//! `cargo run -p dmls-sim --example replay -- FILE|SEED [STEP [FACTS]]`.
+//! `cargo run -p dmls-sim --example replay -- FILE|SEED [STEP [FACTS]]`. With `shrink` instead of a step it prints the
+//! shortest script that it finds which fails in the same way: `replay FILE|SEED shrink [TRIES]`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::process::ExitCode;
 
 use dmls_matrix::RoomId;
 use dmls_sim::generate::{Profile, generate};
+use dmls_sim::oracle::judge;
 use dmls_sim::run::run_watched;
 use dmls_sim::script::{ROOM, Script, parse};
+use dmls_sim::shrink::shrink;
 use dmls_sim::trace::Name;
 use dmls_sim::world::World;
 
@@ -20,6 +23,9 @@ fn main() -> ExitCode {
         println!("replay FILE|SEED [STEP [FACTS]]");
         return ExitCode::FAILURE;
     };
+    if words.get(1).is_some_and(|word| word == "shrink") {
+        return shorten(&script, words.get(2).and_then(|word| word.parse().ok()).unwrap_or(300));
+    }
     let number = |at: usize| words.get(at).and_then(|word| word.parse::<usize>().ok());
     let (wanted, facts) = (number(1), number(2).unwrap_or(80));
     let mut watch = |step: usize, world: &mut World| {
@@ -42,6 +48,26 @@ fn script(word: &str) -> Option<Script> {
         return Some(generate(seed, &Profile::REAL));
     }
     parse(&std::fs::read_to_string(word).ok()?).ok()
+}
+
+/// What is wrong with a run, without the particulars.
+fn failure(script: &Script) -> Option<String> {
+    match run_watched(script, &mut |_, _| {}) {
+        Err(broken) => Some(format!("{:?}", broken.fault).split([' ', '{']).next().unwrap_or_default().to_owned()),
+        Ok(outcome) => judge(&outcome.trace)
+            .first()
+            .map(|finding| finding.to_string().split(' ').next().unwrap_or_default().to_owned()),
+    }
+}
+
+fn shorten(script: &Script, tries: usize) -> ExitCode {
+    let Some(wanted) = failure(script) else {
+        println!("it does not fail");
+        return ExitCode::FAILURE;
+    };
+    let short = shrink(script, tries, &mut |shorter| failure(shorter).as_ref() == Some(&wanted));
+    println!("# {wanted}\n{short}");
+    ExitCode::SUCCESS
 }
 
 fn show(world: &mut World, facts: usize) {

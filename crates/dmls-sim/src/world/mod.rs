@@ -251,7 +251,7 @@ impl World {
     }
 
     fn run_until(&mut self, until: Timestamp) -> Result<(), Fault> {
-        let mut turns = 0;
+        let (mut turns, start, commits) = (0, self.now, self.counts.commits);
         self.note_net();
         self.rouse();
         loop {
@@ -270,6 +270,9 @@ impl World {
             self.rouse();
             if turns > MAX_TURNS {
                 return Err(Fault::Busy { turns, now: self.now });
+            }
+            if self.counts.commits > commits + MAX_COMMITS + 10 * self.clients.len() {
+                return Err(Fault::NeverSettles { millis: self.now.0 - start.0, commits: self.counts.commits });
             }
         }
         self.now = self.now.max(until);
@@ -295,6 +298,8 @@ impl World {
 
 /// So many turns in one stretch of time are no life any more.
 const MAX_TURNS: usize = 2_000_000;
+/// So many commits in one stretch of time, and ten for each device, answer each other and nothing else.
+const MAX_COMMITS: usize = 150;
 
 fn fault(name: &Name, error: &MachineError) -> Fault {
     Fault::Machine { name: name.clone(), code: error.code(), text: error.to_string() }
