@@ -241,6 +241,20 @@ pub enum Fact {
         /// Each as base64 of a KeyPackage.
         packages: Vec<Value>,
     },
+    /// A Welcome is on its way.
+    WelcomeSent {
+        /// To whom.
+        to: Device,
+        /// The event with its commit.
+        commit_event: String,
+    },
+    /// A Welcome got lost between servers: to-device messages do.
+    WelcomeLost {
+        /// To whom it was sent.
+        to: Device,
+        /// The event with its commit.
+        commit_event: String,
+    },
     /// A device was logged out: its user's server no longer lists it.
     LoggedOut {
         /// Which.

@@ -12,7 +12,7 @@ use super::link::Parcel;
 use super::state;
 use super::sync::{Since, Synced};
 use super::{Net, Refusal, server_of};
-use crate::trace::ServerName;
+use crate::trace::{Fact, ServerName};
 
 /// Bytes of a to-device message.
 const LETTER_LIMIT: usize = 65_536;
@@ -106,7 +106,14 @@ impl Net {
         if event.get("content").is_some_and(|content| content.to_string().len() > LETTER_LIMIT) {
             return Err(Refusal("M_TOO_LARGE"));
         }
-        self.send(from, &server_of(&to.user), Parcel::ToDevice(to.clone(), event), now);
+        let commit_event = event["content"]["commit_event"].as_str().unwrap_or_default().to_owned();
+        let sent = self.send(from, &server_of(&to.user), Parcel::ToDevice(to.clone(), event), now);
+        if !commit_event.is_empty() {
+            let to = to.clone();
+            let welcome =
+                if sent { Fact::WelcomeSent { to, commit_event } } else { Fact::WelcomeLost { to, commit_event } };
+            self.facts.push(welcome);
+        }
         Ok(())
     }
 

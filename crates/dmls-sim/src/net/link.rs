@@ -57,11 +57,11 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Puts a parcel on its way.
-    pub(super) fn send(&mut self, parcel: Parcel, now: Timestamp, chances: &mut Stream) {
+    /// Puts a parcel on its way; `false` if it is lost.
+    pub(super) fn send(&mut self, parcel: Parcel, now: Timestamp, chances: &mut Stream) -> bool {
         let faults = self.faults;
         if matches!(parcel, Parcel::ToDevice(..)) && chances.chance(faults.lose_to_device) {
-            return;
+            return false;
         }
         let copies = if chances.chance(faults.duplicate) { 2 } else { 1 };
         let lag = if matches!(parcel, Parcel::List(..)) { faults.list_lag } else { 0 };
@@ -69,6 +69,7 @@ impl Link {
             let due = now.plus(faults.delay + lag + chances.below(faults.jitter + 1));
             self.put(due, parcel.clone());
         }
+        true
     }
 
     fn put(&mut self, due: Timestamp, parcel: Parcel) {

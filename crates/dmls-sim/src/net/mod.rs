@@ -179,10 +179,10 @@ impl Net {
         }
     }
 
-    fn send(&mut self, from: &ServerName, to: &ServerName, parcel: Parcel, now: Timestamp) {
-        if let Some(link) = self.links.get_mut(&(from.clone(), to.clone())) {
-            link.send(parcel, now, &mut self.chances);
-        }
+    /// `false` if the parcel will never come.
+    fn send(&mut self, from: &ServerName, to: &ServerName, parcel: Parcel, now: Timestamp) -> bool {
+        let link = self.links.get_mut(&(from.clone(), to.clone()));
+        link.is_some_and(|link| link.send(parcel, now, &mut self.chances))
     }
 
     /// Makes a room: its creator is joined, and `state` follows.

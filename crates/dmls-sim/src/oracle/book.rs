@@ -31,6 +31,8 @@ pub(super) struct Room {
     pub(super) posted_at: BTreeMap<Id, usize>,
     /// Which epoch the commit of an event makes, by the word of honest devices.
     pub(super) made_by: BTreeMap<String, Id>,
+    /// The event of the commit of each epoch.
+    pub(super) event_of: BTreeMap<Id, String>,
     /// Memberships as each server shows them at the end.
     pub(super) joined: BTreeMap<ServerName, BTreeSet<String>>,
 }
@@ -42,6 +44,8 @@ pub(super) struct Book {
     /// Devices whose owners vouch for them and that are not logged out.
     pub(super) vouched: BTreeSet<DeviceName>,
     pub(super) showing: BTreeMap<(ServerName, String), Showing>,
+    /// Welcomes that were sent, by receiver and commit, and whether any copy was not lost between servers.
+    pub(super) welcomes: BTreeMap<(DeviceName, String), bool>,
 }
 
 pub(super) fn name_of(device: &dmls::id::Device) -> DeviceName {
@@ -98,6 +102,12 @@ impl Book {
                     joined.remove(user)
                 };
             }
+            Fact::WelcomeSent { to, commit_event } => {
+                self.welcomes.insert((name_of(to), commit_event.clone()), true);
+            }
+            Fact::WelcomeLost { to, commit_event } => {
+                self.welcomes.entry((name_of(to), commit_event.clone())).or_default();
+            }
             _ => {}
         }
     }
@@ -119,6 +129,7 @@ impl Room {
             left.retain(|(event_id, commit, at)| {
                 let Some(id) = self.made_by.get(event_id) else { return false };
                 self.posted_at.insert(*id, *at);
+                self.event_of.insert(*id, event_id.clone());
                 self.epochs.0.contains_key(id) || self.epochs.add(*id, commit).is_none()
             });
             if left.len() == before {

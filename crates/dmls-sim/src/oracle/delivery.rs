@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use dmls_matrix::view::{MessageRow, UtdCode};
 use dmls_matrix::{MessageId, RoomId};
 
-use super::book::{Book, Message, Room, name_of};
+use super::book::{Book, DeviceName, Message, Room, name_of};
+use super::epochs::Id;
 use super::together::members;
 use super::{Fault, Finding};
 use crate::trace::{End, Fact, Showing, Trace};
@@ -62,11 +63,20 @@ fn missed(book: &Book, room: &Room, end: &End, message: &Message, rows: &Rows<'_
     if matches!(code, Some(UtdCode::WaitingCommit | UtdCode::WaitingWelcome)) {
         return Some((Fault::Unjudged, format!("{} of {} is {code:?}", message.event_id, message.name)));
     }
-    if epoch.has(&name_of(&end.device)) && (row.is_none() || code.is_some()) {
+    let due = epoch.has(&name_of(&end.device)) && !was_let_down(book, room, &message.epoch, &name_of(&end.device));
+    if due && (row.is_none() || code.is_some()) {
         let what = code.map_or("is not there".to_owned(), |code| format!("is {}", code.code()));
         return Some((Fault::Lost, format!("{} of {} {what}", message.event_id, message.name)));
     }
     None
+}
+
+/// Whether the Welcome to the line of epochs on which the device has its leaf was lost: it never came into them, and no
+/// protocol could bring it there. It joins later, by external commit (ATTACKS X3).
+fn was_let_down(book: &Book, room: &Room, epoch: &Id, device: &DeviceName) -> bool {
+    let Some(entered) = room.epochs.entry_of(epoch, device) else { return false };
+    let Some(event) = room.event_of.get(&entered) else { return false };
+    book.welcomes.get(&(device.clone(), event.clone())) == Some(&false)
 }
 
 /// Messages that an honest, running member took to be sent and that are in no room.

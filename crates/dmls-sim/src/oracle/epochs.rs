@@ -73,6 +73,19 @@ impl Epochs {
     }
 
     /// Every epoch that `id` descends from, itself included.
+    /// The epoch in which a device's leaf of `id` came to be.
+    pub(super) fn entry_of(&self, id: &Id, device: &Name) -> Option<Id> {
+        let (_, leaf) = self.0.get(id)?.leaf(device)?;
+        let mut entered = *id;
+        while let Some(base) = self.0.get(&entered)?.base
+            && self.0.get(&base).and_then(|base| base.leaf(device)).is_some_and(|(_, before)| before == leaf)
+        {
+            entered = base;
+        }
+        Some(entered)
+    }
+
+    /// Every epoch that `id` descends from, by base or resolves, itself included.
     pub(super) fn ancestry(&self, id: &Id) -> BTreeSet<Id> {
         let (mut found, mut work) = (BTreeSet::new(), vec![*id]);
         while let Some(next) = work.pop() {

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use super::book::{Book, Room, name_of};
-use super::commit::{Name as DeviceName, leaf_of_package};
+use super::commit::leaf_of_package;
 use super::epochs::Id;
 use super::secrecy::{Loot, known};
 use super::together::members;
@@ -28,7 +28,7 @@ pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
                 }
             }
             for head in heads(trace, book, room) {
-                if known.contains(&head) && healed(room, &head, &loot.device, theft) {
+                if known.contains(&head) && healed(room, &head, &loot, theft) {
                     note(format!("{} updated after the theft, and the thief still follows", theft.name));
                 }
             }
@@ -62,9 +62,11 @@ fn heads(trace: &Trace, book: &Book, room: &Room) -> BTreeSet<Id> {
     rows.filter_map(|row| row.canonical).map(|head| head.0).filter(|head| room.epochs.0.contains_key(head)).collect()
 }
 
-/// Whether the device made a commit after the theft that `head` takes in.
-fn healed(room: &Room, head: &Id, device: &DeviceName, theft: &Theft) -> bool {
+/// Whether the device made a commit after the theft that `head` takes in. What was made before lies in the loot, however
+/// late it was posted.
+fn healed(room: &Room, head: &Id, loot: &Loot, theft: &Theft) -> bool {
     let ancestry = room.epochs.ancestry(head);
-    let own = |id: &Id| room.epochs.0.get(id).is_some_and(|epoch| epoch.creator == *device);
-    ancestry.iter().any(|id| own(id) && room.posted_at.get(id).is_some_and(|at| *at > theft.entry))
+    let own = |id: &Id| room.epochs.0.get(id).is_some_and(|epoch| epoch.creator == loot.device);
+    let made_after = |id: &Id| !loot.epochs.contains(id) && room.posted_at.get(id).is_some_and(|at| *at > theft.entry);
+    ancestry.iter().any(|id| own(id) && made_after(id))
 }
