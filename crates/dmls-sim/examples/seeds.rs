@@ -119,7 +119,10 @@ fn run_seed(seed: u64, asked: &Asked) -> Result<String, String> {
     let outcome = run_watched(&script, &mut watch).map_err(|broken| broken.to_string())?;
     let findings = judge(&outcome.trace);
     match findings.first() {
-        None => Ok(format!("{:?}", outcome.counts)),
+        None => {
+            let digest: String = outcome.digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+            Ok(format!("{:?} digest {digest}", outcome.counts))
+        }
         Some(first) => Err(format!("{first} (and {} more)", findings.len() - 1)),
     }
 }

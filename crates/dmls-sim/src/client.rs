@@ -105,12 +105,10 @@ impl Client {
 
     /// A copy that goes on from the same store.
     pub(crate) fn fork(&self, seed: u64, name: &Name) -> Result<Self, MachineError> {
-        let mut store = self.journal().clone();
-        store.heal();
         Ok(Self {
             device: self.device.clone(),
             home: self.home.clone(),
-            machine: Some(Machine::open(store, self.device.clone())?),
+            machine: Some(self.copy()?),
             store: MemoryStore::new(),
             entropy: Stream::new(seed, &format!("device {name}")),
             honest: false,
@@ -124,6 +122,13 @@ impl Client {
             desired: self.desired.clone(),
             ..*self
         })
+    }
+
+    /// A machine on a copy of its store.
+    pub(crate) fn copy(&self) -> Result<Machine<MemoryStore>, MachineError> {
+        let mut store = self.journal().clone();
+        store.heal();
+        Machine::open(store, self.device.clone())
     }
 
     /// Its store as it is now.

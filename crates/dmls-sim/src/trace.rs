@@ -255,6 +255,20 @@ pub enum Fact {
         /// The event with its commit.
         commit_event: String,
     },
+    /// A copy of a device sealed something; only the test build tells.
+    Sealed {
+        /// Which.
+        name: Name,
+        /// With what.
+        seals: Vec<Seal>,
+    },
+    /// A copy of a device's store was opened beside it.
+    Reopened {
+        /// Which.
+        name: Name,
+        /// In what the two differ: tables and keys of records, or words for what is shown.
+        differences: Vec<String>,
+    },
     /// A device was logged out: its user's server no longer lists it.
     LoggedOut {
         /// Which.
@@ -274,6 +288,17 @@ pub enum Fact {
         /// The other.
         other: ServerName,
     },
+}
+
+/// One use of a key to seal something, all by hashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seal {
+    /// The key.
+    pub key: [u8; 32],
+    /// Key and nonce.
+    pub pair: [u8; 32],
+    /// SHA-256 of the ciphertext.
+    pub ciphertext: [u8; 32],
 }
 
 /// What the library sees in a room event.
@@ -324,7 +349,7 @@ pub struct End {
 }
 
 /// What a device shows of one room.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct View {
     /// Messages, oldest first.
     pub messages: Vec<MessageRow>,
@@ -334,6 +359,8 @@ pub struct View {
     pub log: Vec<EpochInfo>,
     /// The devices with a leaf in each epoch of the log, where it knows them.
     pub readers: BTreeMap<EpochId, Vec<Device>>,
+    /// Hashes of the merge exports of held epochs; only the test build tells.
+    pub exports: BTreeMap<EpochId, [u8; 32]>,
 }
 
 impl Trace {

@@ -21,6 +21,8 @@ mod model;
 pub mod package;
 mod pending;
 mod plan;
+#[cfg(dmls_mutants)]
+pub mod seals;
 mod secret;
 #[cfg(dmls_mutants)]
 pub mod stand_in;

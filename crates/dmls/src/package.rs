@@ -124,6 +124,14 @@ impl KeyPackages {
         self.references.get(reference).is_some_and(|held| held.last_resort)
     }
 
+    /// All records that they would write now.
+    #[cfg(dmls_mutants)]
+    pub fn portrait(&self) -> crate::group::portrait::Portrait {
+        let values = self.view.iter().map(|(key, value)| Write::put(PACKAGES, key, value.to_vec()));
+        let references = self.references.iter().map(|(reference, held)| held.record(reference));
+        crate::group::portrait::portrait(&values.chain(references).collect::<Vec<_>>())
+    }
+
     fn remove(&mut self, reference: &[u8; 32]) -> Vec<Write> {
         let Some(held) = self.references.remove(reference) else { return Vec::new() };
         let kept = self.view.iter().filter(|(key, _)| !held.keys.contains(*key));

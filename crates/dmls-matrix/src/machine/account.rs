@@ -56,6 +56,12 @@ impl Account {
         table::put(table::ACCOUNT, KEY.to_vec(), &record)
     }
 
+    /// Its record, once there is a key.
+    #[cfg(dmls_mutants)]
+    pub(super) fn record(&self) -> Option<dmls::journal::Write> {
+        Some(self.write(self.seed.as_ref()?, self.own.as_deref()))
+    }
+
     fn key(&self) -> Option<SignatureKey> {
         self.seed.as_ref().map(|seed| SigningKey::from_bytes(seed).public())
     }

@@ -93,6 +93,12 @@ impl FactBook {
         self.set(&user, Known { devices, answered: true, outdated }, writes);
     }
 
+    /// The records of all users.
+    #[cfg(dmls_mutants)]
+    pub(super) fn records(&self) -> impl Iterator<Item = Write> {
+        self.users.iter().map(|(user, known)| table::put(table::FACTS, user.as_bytes().to_vec(), known))
+    }
+
     fn set(&mut self, user: &str, known: Known, writes: &mut Vec<Write>) {
         writes.push(table::put(table::FACTS, user.as_bytes().to_vec(), &known));
         self.users.insert(user.to_owned(), known);

@@ -39,7 +39,7 @@ impl KeyState {
         Ok(table::get(records, &[], table::ACCOUNT, KEY)?.unwrap_or_default())
     }
 
-    fn write(&self) -> Write {
+    pub(super) fn write(&self) -> Write {
         table::put(table::ACCOUNT, KEY.to_vec(), self)
     }
 

@@ -7,6 +7,8 @@ mod events;
 pub(crate) mod facts;
 mod intake;
 mod keys;
+#[cfg(dmls_mutants)]
+mod portrait;
 mod reading;
 mod requests;
 mod schedule;

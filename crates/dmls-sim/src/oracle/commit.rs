@@ -157,3 +157,14 @@ pub(super) fn read_message(message: &[u8]) -> Option<([u8; 32], u64)> {
     signed.number(1)?;
     Some((signed.id()?, signed.number(4)?))
 }
+
+/// The sealed content of a message (RFC 9420 §6.3.1).
+pub(super) fn read_ciphertext(message: &[u8]) -> Option<&[u8]> {
+    let mut bytes = Bytes(message);
+    bytes.number(4)?; // version, wire format
+    bytes.vector()?;
+    bytes.number(8)?;
+    bytes.number(1)?;
+    bytes.skip_vectors(2)?; // authenticated data, sealed sender data
+    bytes.vector()
+}

@@ -10,7 +10,9 @@ mod commit;
 mod delivery;
 mod epochs;
 mod gate;
+mod keys;
 mod secrecy;
+mod stored;
 mod theft;
 mod together;
 
@@ -58,6 +60,10 @@ pub enum Fault {
     Unjudged,
     /// A thief reads an epoch that healing should have closed, or that its loot does not lead to.
     Leaked,
+    /// A key and nonce, or the key of a message that left, were used again.
+    Reused,
+    /// A device is not what its store gives back.
+    Unstored,
     /// A device cannot go on.
     Broken,
 }
@@ -77,6 +83,8 @@ pub fn judge(trace: &Trace) -> Vec<Finding> {
     findings.extend(delivery::check(trace, &book));
     findings.extend(gate::check(trace, &book));
     findings.extend(theft::check(trace, &book));
+    findings.extend(keys::check(trace));
+    findings.extend(stored::check(trace));
     findings.sort();
     findings.dedup();
     findings

@@ -4,7 +4,6 @@ use dmls_matrix::RoomId;
 use dmls_matrix::view::RoomRow;
 
 use super::{Fault, World, fault};
-use crate::client::MachineError;
 use crate::trace::{End, Name, Trace, View};
 
 impl World {
@@ -17,19 +16,7 @@ impl World {
         // A machine that is down is looked at from a copy.
         client.come_up().map_err(|error| fault(name, &error))?;
         let Some(machine) = client.machine.as_mut() else { return Ok(View::default()) };
-        let mut read = || -> Result<View, MachineError> {
-            let log = machine.log(room)?;
-            let mut view =
-                View { messages: machine.messages(room)?, members: machine.members(room)?, ..View::default() };
-            for info in &log {
-                if let Some(readers) = machine.readers(room, &info.epoch.id)? {
-                    view.readers.insert(info.epoch.id, readers);
-                }
-            }
-            view.log = log;
-            Ok(view)
-        };
-        read().map_err(|error| fault(name, &error))
+        super::audit::view(machine, room).map_err(|error| fault(name, &error))
     }
 
     /// A device's rooms.
@@ -48,9 +35,12 @@ impl World {
     /// # Errors
     /// [`Fault::Machine`].
     pub fn finish(mut self) -> Result<Trace, Fault> {
+        #[cfg(dmls_mutants)]
+        dmls::seals::record_in_this_thread(false);
         let names: Vec<_> = self.clients.keys().cloned().collect();
         for name in names {
             let end = self.end(&name)?;
+            self.reopen_at_end(&name)?;
             self.trace.ends.insert(name, end);
         }
         self.trace.thefts = self.thefts()?;

@@ -3,6 +3,7 @@
 //! Nothing here asks for the time, for randomness or for the order of a hash map: the same calls on a world of the same
 //! [`Options`] give the same [`Trace`] and the same [`World::digest`].
 
+mod audit;
 mod end;
 mod fault;
 mod mishaps;
@@ -89,6 +90,8 @@ pub struct World {
     trace: Trace,
     digest: Sha256,
     chances: Stream,
+    /// When stores are looked at: nothing else depends on it.
+    audits: Stream,
     step: usize,
     last_post: Timestamp,
     counts: Counts,
@@ -99,6 +102,8 @@ pub struct World {
 impl World {
     /// An empty world.
     pub fn new(options: Options) -> Self {
+        #[cfg(dmls_mutants)]
+        dmls::seals::record_in_this_thread(true);
         let net = Net::new(&options.servers, Stream::new(options.seed, "net"), options.soft_failed_by_id);
         Self {
             net,
@@ -108,6 +113,7 @@ impl World {
             trace: Trace::default(),
             digest: Sha256::new(),
             chances: Stream::new(options.seed, "latency"),
+            audits: Stream::new(options.seed, "audits"),
             step: 0,
             last_post: BEGINNING,
             counts: Counts::default(),

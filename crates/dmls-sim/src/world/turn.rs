@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Fault, World, fault};
 use crate::client::{CrashPoint, MachineError};
-use crate::trace::{Fact, Name};
+use crate::trace::{Fact, Name, Seal};
 
 impl World {
     pub(super) fn turn(&mut self, name: &Name) -> Result<(), Fault> {
@@ -23,6 +23,7 @@ impl World {
             self.work(name)?;
         }
         self.note_desired(name);
+        self.audit(name)?;
         self.plan(name)
     }
 
@@ -110,7 +111,14 @@ impl World {
         let client = self.client(name)?;
         let clock = client.clock(now);
         let Some(machine) = client.machine.as_mut() else { return Ok(None) };
-        match call(machine, clock, &mut client.entropy) {
+        let _others = seals();
+        let called = call(machine, clock, &mut client.entropy);
+        let used = seals();
+        if !used.is_empty() {
+            self.note(Fact::Sealed { name: name.clone(), seals: used });
+        }
+        let client = self.client(name)?;
+        match called {
             Ok(value) => {
                 for remark in value.remarks() {
                     self.note(Fact::Told { name: name.clone(), remark });
@@ -151,6 +159,18 @@ impl World {
             self.note(Fact::Desired { name: name.clone(), room, devices, left });
         }
     }
+}
+
+/// What was sealed since the last call.
+#[cfg(dmls_mutants)]
+fn seals() -> Vec<Seal> {
+    let seal = |seal: dmls::seals::Seal| Seal { key: seal.key, pair: seal.pair, ciphertext: seal.ciphertext };
+    dmls::seals::take().into_iter().map(seal).collect()
+}
+
+#[cfg(not(dmls_mutants))]
+fn seals() -> Vec<Seal> {
+    Vec::new()
 }
 
 /// What calls of the machine tell besides.

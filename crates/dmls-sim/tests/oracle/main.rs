@@ -1,11 +1,15 @@
 //! The oracle finds nothing wrong in honest runs, and finds each fault that is planted in a trace.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use dmls::journal::{Journal as _, Records as _, Table, Write};
 use dmls_matrix::RoomId;
 use dmls_matrix::facts::Endorsement;
 use dmls_sim::oracle::{Fault, judge};
-use dmls_sim::trace::{Fact, Name, ServerName, Trace};
+use dmls_sim::trace::{Entry, Fact, Kind, Name, Seal, ServerName, Trace};
 use dmls_sim::world::{Crypto, Options, World};
+use sha2::{Digest as _, Sha256};
 
 /// A split in which both sides change the group, with Dan's store stolen before it and Dan's update within it.
 struct Played {
@@ -154,4 +158,93 @@ fn every_planted_fault_is_found() {
         view.readers.values_mut().for_each(|readers| drop(readers.pop()));
     });
     assert!(roster.contains(&Fault::FalseRoster), "{roster:?}");
+}
+
+/// The sealed content of a posted message, by its hash.
+fn ciphertext_of(content: &serde_json::Value) -> [u8; 32] {
+    let bytes = STANDARD_NO_PAD.decode(content["ciphertext"].as_str().unwrap()).unwrap();
+    // It comes last, with its length in two bytes before it.
+    let start = (0..bytes.len() - 1).find(|at| {
+        let length = usize::from(bytes[*at] & 0x3f) << 8 | usize::from(bytes[at + 1]);
+        bytes[*at] >> 6 == 1 && at + 2 + length == bytes.len()
+    });
+    Sha256::digest(&bytes[start.unwrap() + 2..]).into()
+}
+
+fn plant(honest: &Trace, bend: &dyn Fn(&mut Trace)) -> Vec<Fault> {
+    let mut trace = honest.clone();
+    bend(&mut trace);
+    judge(&trace).into_iter().map(|finding| finding.fault).collect()
+}
+
+fn add(trace: &mut Trace, fact: Fact) {
+    let last = trace.entries.last().unwrap().clone();
+    trace.entries.push(Entry { fact, ..last });
+}
+
+#[test]
+fn a_key_that_is_used_again_is_found() {
+    let honest = Played::begin().split();
+    let said: Vec<_> = honest
+        .facts()
+        .filter_map(|(_, fact)| match fact {
+            Fact::Posted { name, kind: Kind::Message, content, .. } => Some((name.clone(), content.clone())),
+            _ => None,
+        })
+        .collect();
+    let seal = |key: u8, pair: u8, ciphertext| Seal { key: [key; 32], pair: [pair; 32], ciphertext };
+    let sealed = |trace: &mut Trace, seals: [Seal; 2]| {
+        for seal in seals {
+            add(trace, Fact::Sealed { name: Name::from("bob"), seals: vec![seal] });
+        }
+    };
+    let once = plant(&honest, &|trace| sealed(trace, [seal(1, 1, [1; 32]), seal(1, 2, [2; 32])]));
+    assert_eq!(once, [], "a key may seal with two nonces what does not leave");
+
+    let pair = plant(&honest, &|trace| sealed(trace, [seal(1, 1, [1; 32]), seal(1, 1, [2; 32])]));
+    assert_eq!(pair, [Fault::Reused]);
+
+    let left = [ciphertext_of(&said[0].1), ciphertext_of(&said[1].1)];
+    let message_key = plant(&honest, &|trace| sealed(trace, [seal(1, 1, left[0]), seal(1, 2, left[1])]));
+    assert_eq!(message_key, [Fault::Reused]);
+
+    let count = plant(&honest, &|trace| {
+        let posted = |entry: &&Entry| matches!(&entry.fact, Fact::Posted { kind: Kind::Message, .. });
+        let mut copy = trace.entries.iter().find(posted).unwrap().fact.clone();
+        if let Fact::Posted { event_id, content, .. } = &mut copy {
+            let mut bytes = STANDARD_NO_PAD.decode(content["ciphertext"].as_str().unwrap()).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            (*event_id, content["ciphertext"]) = ("$again".to_owned(), STANDARD_NO_PAD.encode(bytes).into());
+        }
+        add(trace, copy);
+    });
+    assert!(count.contains(&Fault::Reused), "{count:?}");
+}
+
+#[test]
+fn what_a_store_does_not_give_back_is_found() {
+    let mut played = Played::begin();
+    played.say("alice", "before");
+    let carol = Name::from("carol");
+    let machine = played.world.client(&carol).unwrap().machine.as_mut().unwrap();
+    let (key, _) = machine.journal().scan(Table("dmls.epoch"), b"").unwrap().remove(0);
+    machine.journal_mut().commit(&[Write::delete(Table("dmls.epoch"), key)]).unwrap();
+    let found: Vec<_> = judge(&played.world.finish().unwrap()).into_iter().collect();
+    assert!(found.iter().all(|finding| finding.name == carol && finding.fault == Fault::Unstored), "{found:?}");
+    assert_eq!(found.len(), 1);
+}
+
+#[test]
+fn an_epoch_that_exports_two_values_is_found() {
+    let honest = Played::begin().split();
+    let diverged = plant(&honest, &|trace| {
+        for (name, end) in &mut trace.ends {
+            let Some(head) = end.rooms.first().and_then(|row| row.canonical) else { continue };
+            let export = [u8::from(*name == Name::from("carol")); 32];
+            for view in end.views.values_mut() {
+                view.exports.insert(head, export);
+            }
+        }
+    });
+    assert!(diverged.contains(&Fault::Diverged), "{diverged:?}");
 }

@@ -195,7 +195,7 @@ impl Group {
         key
     }
 
-    fn key(&self, parts: &[&[u8]]) -> Vec<u8> {
+    pub(super) fn key(&self, parts: &[&[u8]]) -> Vec<u8> {
         let mut key = self.prefix();
         parts.iter().for_each(|part| key.extend(*part));
         key
@@ -219,6 +219,10 @@ impl Group {
     pub(super) fn traffic_record(&self, id: &EpochId) -> Option<Write> {
         let traffic = self.traffic.get(id)?;
         Some(Write::put(TRAFFIC, self.key(&[&id.0]), to_record(VERSION, traffic)))
+    }
+
+    pub(super) fn commit_record(&self, id: &EpochId, commit: &[u8]) -> Write {
+        Write::put(COMMIT, self.key(&[&id.0]), commit.to_vec())
     }
 
     pub(super) fn waiting_record(&self, waiting: &Waiting) -> Write {
@@ -248,7 +252,7 @@ impl Group {
         }
         if let Some(commit) = commit {
             self.commit_bytes.insert(id, commit.to_vec());
-            batch.writes.push(Write::put(COMMIT, self.key(&[&id.0]), commit.to_vec()));
+            batch.writes.push(self.commit_record(&id, commit));
         }
         self.open_again(&id, batch);
         self.retain(batch);

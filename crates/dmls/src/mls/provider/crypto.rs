@@ -35,6 +35,9 @@ pub(crate) struct Crypto {
     /// Chosen when the provider is made: OpenMLS seals in threads of its own.
     #[cfg(dmls_mutants)]
     stand_in: bool,
+    /// Uses of keys, if this thread records them.
+    #[cfg(dmls_mutants)]
+    seals: Option<crate::seals::Record>,
     /// Keys for which seals are spoiled; here and not in the thread, for OpenMLS seals in several.
     #[cfg(test)]
     spoiled: Vec<Vec<u8>>,
@@ -49,6 +52,8 @@ impl Crypto {
             ordered: false,
             #[cfg(dmls_mutants)]
             stand_in: crate::stand_in::in_use(),
+            #[cfg(dmls_mutants)]
+            seals: crate::seals::here(),
             #[cfg(test)]
             spoiled: Vec::new(),
         }
@@ -251,7 +256,11 @@ impl OpenMlsCrypto for Crypto {
         aad: &[u8],
     ) -> Result<Vec<u8>, CryptoError> {
         let (aead, nonce) = (aead(alg, key)?, nonce(nonce_bytes)?);
-        aead.encrypt(&Nonce::from(nonce), Payload { msg: data, aad }).map_err(|_| CryptoError::CryptoLibraryError)
+        let sealed = aead.encrypt(&Nonce::from(nonce), Payload { msg: data, aad });
+        let sealed = sealed.map_err(|_| CryptoError::CryptoLibraryError)?;
+        #[cfg(dmls_mutants)]
+        crate::seals::note(self.seals.as_ref(), &[key], &nonce, &sealed);
+        Ok(sealed)
     }
 
     fn aead_decrypt(
@@ -313,6 +322,8 @@ impl OpenMlsCrypto for Crypto {
         let ikm = self.fresh([pk_r, info, aad, ptxt])?;
         let sealed = self.seal(ikm, pk_r, info, aad, ptxt);
         let (enc, ciphertext) = sealed.map_err(|error| hpke_failure(error, CryptoError::HpkeEncryptionError))?;
+        #[cfg(dmls_mutants)]
+        crate::seals::note(self.seals.as_ref(), &[pk_r, info, &enc], b"", &ciphertext);
         Ok(HpkeCiphertext { kem_output: enc.into(), ciphertext: ciphertext.into() })
     }
 

@@ -45,9 +45,19 @@ pub(crate) fn hpke_seal(
     let ikm = draw32(entropy)?;
     #[cfg(dmls_mutants)]
     if crate::stand_in::in_use() {
-        return super::stand_in::seal(&ikm, recipient, info, aad, (b"", b""), plaintext);
+        return noted(recipient, info, super::stand_in::seal(&ikm, recipient, info, aad, (b"", b""), plaintext));
     }
-    seal(&OpModeS::Base, ikm, recipient, info, aad, plaintext)
+    noted(recipient, info, seal(&OpModeS::Base, ikm, recipient, info, aad, plaintext))
+}
+
+/// In the test build each use of a key is written down.
+#[cfg_attr(not(dmls_mutants), allow(unused_variables))]
+fn noted(recipient: &[u8], info: &[u8], sealed: Result<Sealed, SealError>) -> Result<Sealed, SealError> {
+    #[cfg(dmls_mutants)]
+    if let Ok((enc, ciphertext)) = &sealed {
+        crate::seals::note(crate::seals::here().as_ref(), &[recipient, info, enc], b"", ciphertext);
+    }
+    sealed
 }
 
 /// Opens in base mode (RFC 9180 §5.1.1).
@@ -78,9 +88,9 @@ pub(crate) fn hpke_psk_seal(
     let (bundle, ikm) = (bundle(psk, psk_id)?, draw32(entropy)?);
     #[cfg(dmls_mutants)]
     if crate::stand_in::in_use() {
-        return super::stand_in::seal(&ikm, recipient, info, aad, (psk, psk_id), plaintext);
+        return noted(recipient, info, super::stand_in::seal(&ikm, recipient, info, aad, (psk, psk_id), plaintext));
     }
-    seal(&OpModeS::Psk(bundle), ikm, recipient, info, aad, plaintext)
+    noted(recipient, info, seal(&OpModeS::Psk(bundle), ikm, recipient, info, aad, plaintext))
 }
 
 /// Opens in PSK mode (RFC 9180 §5.1.2).

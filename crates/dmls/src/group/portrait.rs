@@ -1,0 +1,51 @@
+//! What a group is, record by record: for tests that hold a group in memory against what its store would give back.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::Group;
+use super::records::VIEW;
+use crate::id::EpochId;
+use crate::journal::{Table, Write};
+
+/// The hash of every record, by table and key.
+pub type Portrait = BTreeMap<(Table, Vec<u8>), [u8; 32]>;
+
+/// The portrait that these writes make.
+pub fn portrait(writes: &[Write]) -> Portrait {
+    let mut portrait = Portrait::new();
+    for write in writes {
+        let (table, key) = write.place();
+        match write {
+            Write::Put { value, .. } => portrait.insert((table, key.to_vec()), Sha256::digest(value).into()),
+            Write::Delete { .. } => portrait.remove(&(table, key.to_vec())),
+        };
+    }
+    portrait
+}
+
+impl Group {
+    /// All records that the group would write now.
+    pub fn portrait(&self) -> Portrait {
+        let mut writes = vec![self.group_record()];
+        writes.extend(self.dag.iter().filter_map(|epoch| self.epoch_record(&epoch.id)));
+        writes.extend(self.traffic.keys().filter_map(|id| self.traffic_record(id)));
+        writes.extend(self.commit_bytes.iter().map(|(id, bytes)| self.commit_record(id, bytes)));
+        writes.extend(self.pending.iter().map(|(_, waiting)| self.waiting_record(waiting)));
+        writes.extend(self.closed.values().map(|closed| self.closed_record(closed)));
+        for (id, view) in &self.views {
+            let put = |(key, value): (&[u8], &[u8])| Write::put(VIEW, self.key(&[&id.0, key]), value.to_vec());
+            writes.extend(view.iter().map(put));
+        }
+        portrait(&writes)
+    }
+
+    /// Hashes of the merge exports of all held epochs (SPEC §3.4): whoever holds an epoch has the same one.
+    pub fn exports(&self) -> BTreeMap<EpochId, [u8; 32]> {
+        let export = |secret: &crate::secret::Secret| {
+            Sha256::new_with_prefix("dmls test build: export").chain_update(secret.expose()).finalize().into()
+        };
+        self.dag.iter().filter_map(|epoch| Some((epoch.id, epoch.merge_export.as_ref().map(export)?))).collect()
+    }
+}
