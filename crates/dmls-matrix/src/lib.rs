@@ -18,6 +18,8 @@ pub mod view;
 mod wire;
 
 pub use id::{MessageId, RequestId, RoomId};
+#[cfg(dmls_mutants)]
+pub use machine::insider;
 pub use machine::{CredentialRequest, Machine, Parameters, Source};
 
 /// Namespace of all event types, algorithms and key algorithms of this protocol version (SPEC §6.5).

@@ -1,5 +1,5 @@
 //! Replays a script (or a generated seed) and shows how each device stands after a step:
-//! `cargo run -p dmls-sim --example replay -- FILE|SEED [STEP [FACTS]]`. With `shrink` instead of a step it prints the
+//! `cargo run -p dmls-sim --example replay -- FILE|SEED|hostile:SEED [STEP [FACTS]]`. With `shrink` instead of a step it prints the
 //! shortest script that it finds which fails in the same way: `replay FILE|SEED shrink [TRIES]`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
@@ -12,7 +12,7 @@ use dmls_sim::run::run_watched;
 use dmls_sim::script::{ROOM, Script, Step, parse};
 use dmls_sim::shrink::shrink;
 use dmls_sim::trace::Name;
-use dmls_sim::world::World;
+use dmls_sim::world::{Crypto, World};
 
 /// Epochs that are shown, newest last.
 const EPOCHS: usize = 8;
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         // Without arguments nothing is run, which is how the gate tries it.
         return if words.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     };
+    choose(script.options.crypto);
     if words.get(1).is_some_and(|word| word == "shrink") {
         return shorten(&script, words.get(2).and_then(|word| word.parse().ok()).unwrap_or(300));
     }
@@ -44,7 +45,19 @@ fn main() -> ExitCode {
     }
 }
 
+/// Uses this cryptography, if this build has it.
+#[cfg(dmls_mutants)]
+fn choose(crypto: Crypto) {
+    dmls::stand_in::use_in_this_thread(crypto == Crypto::StandIn);
+}
+
+#[cfg(not(dmls_mutants))]
+fn choose(_: Crypto) {}
+
 fn script(word: &str) -> Option<Script> {
+    if let Some(seed) = word.strip_prefix("hostile:") {
+        return Some(generate(seed.parse().ok()?, &Profile { crypto: Crypto::StandIn, ..Profile::HOSTILE }));
+    }
     if let Ok(seed) = word.parse() {
         return Some(generate(seed, &Profile::REAL));
     }

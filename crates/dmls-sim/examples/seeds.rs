@@ -69,6 +69,7 @@ fn asked(arguments: &[String]) -> Option<Asked> {
     let profile = match value("--profile") {
         None | Some("eight") => Profile::REAL,
         Some("wide") => Profile::FAST,
+        Some("hostile") => Profile::HOSTILE,
         Some("long") => Profile { steps: 4_000, splits: 60, crypto: Crypto::StandIn, ..Profile::REAL },
         Some(_) => return None,
     };

@@ -73,7 +73,17 @@ impl Client {
     /// A new device of a user, with keys from its own randomness.
     pub(crate) fn new(seed: u64, name: &Name, user: &str, endorsement: Endorsement) -> Result<Self, MachineError> {
         let device = Device::new(user, name.0.to_uppercase());
-        let mut entropy = Stream::new(seed, &format!("device {name}"));
+        Self::enrolled(seed, &format!("device {name}"), device, endorsement)
+    }
+
+    /// A device with keys from the randomness for `purpose`.
+    pub(crate) fn enrolled(
+        seed: u64,
+        purpose: &str,
+        device: Device,
+        endorsement: Endorsement,
+    ) -> Result<Self, MachineError> {
+        let mut entropy = Stream::new(seed, purpose);
         let matrix_key = ed25519_dalek::SigningKey::from_bytes(&seed_of(&mut entropy)?);
         let mut machine = Machine::open(MemoryStore::new(), device.clone())?;
         let request = machine.credential_request(&mut entropy)?;
@@ -81,7 +91,7 @@ impl Client {
         machine.install_credential(ed25519, matrix_key.sign(&request.payload).to_bytes())?;
         let facts = DeviceFacts { device: device.clone(), ed25519, mls_key: Some(request.mls_key.0), endorsement };
         Ok(Self {
-            home: server_of(user),
+            home: server_of(&device.user),
             device,
             machine: Some(machine),
             store: MemoryStore::new(),

@@ -1,5 +1,7 @@
 //! Scripts from seeds: the same seed and profile give the same script.
 
+mod hostile;
+
 use std::collections::BTreeSet;
 
 use crate::client::CrashPoint;
@@ -43,6 +45,8 @@ pub struct Mishaps {
     pub thefts: bool,
     /// Devices are cloned, or restored from old copies; such devices are not honest any more.
     pub copies: bool,
+    /// Members and servers are malicious.
+    pub adversaries: bool,
 }
 
 impl Mishaps {
@@ -55,6 +59,7 @@ impl Mishaps {
         exhaustion: true,
         thefts: true,
         copies: false,
+        adversaries: false,
     };
     /// Nothing.
     pub const NONE: Self = Self {
@@ -65,6 +70,7 @@ impl Mishaps {
         exhaustion: false,
         thefts: false,
         copies: false,
+        adversaries: false,
     };
 }
 
@@ -80,6 +86,15 @@ impl Profile {
     };
     /// Three to sixty-four devices with the stand-in.
     pub const FAST: Self = Self { devices: (3, 64), crypto: Crypto::StandIn, ..Self::REAL };
+    /// A few devices, one of them malicious, on servers that lie; needs the test build.
+    pub const HOSTILE: Self = Self {
+        devices: (4, 6),
+        servers: (2, 3),
+        steps: 60,
+        splits: 3,
+        crypto: Crypto::Real,
+        mishaps: Mishaps { adversaries: true, ..Mishaps::HONEST },
+    };
 }
 
 /// A script from a seed.
@@ -87,7 +102,9 @@ pub fn generate(seed: u64, profile: &Profile) -> Script {
     let mut maker = Maker::new(seed, profile);
     maker.begin();
     while maker.made < profile.steps {
-        maker.step();
+        if !maker.hostile_step() {
+            maker.step();
+        }
         maker.made += 1;
     }
     maker.script.steps.push(Step::Close);
@@ -118,6 +135,7 @@ struct Maker<'a> {
     devices: u64,
     said: usize,
     made: usize,
+    malice: Option<hostile::Malice>,
 }
 
 /// What can come next, and how often.
@@ -193,6 +211,7 @@ impl<'a> Maker<'a> {
             devices,
             said: 0,
             made: 0,
+            malice: profile.mishaps.adversaries.then(|| hostile::Malice::new(seed)),
         }
     }
 

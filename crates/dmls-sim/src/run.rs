@@ -95,12 +95,22 @@ fn carry_out(world: &mut World, step: &Step) -> Result<(), Fault> {
         Step::Steal(name) => world.steal(name)?,
         Step::Exhaust(name) => world.exhaust(name)?,
         Step::Clock(name, skew) => world.set_clock(name, *skew)?,
+        Step::Plot(name, ploy) => world.plot(name, &room, *ploy)?,
+        Step::Replace(name) => world.replace(name)?,
+        Step::Lie(server, lie) => world.lie(server, lie),
+        Step::Truth(server) => world.truth(server),
         Step::Cut(one, other) => world.net.cut(one, other),
         Step::Heal(one, other) => world.net.heal(one, other),
         Step::RestartServer(name) => world.net.restart_server(name),
         Step::Link(one, other, faults) => world.net.set_faults(one, other, *faults),
-        Step::Wait(millis) => world.run_for(*millis)?,
-        Step::Settle => world.settle(SHORT, LIMIT)?,
+        Step::Wait(millis) => {
+            world.run_for(*millis)?;
+            world.look(&room)?;
+        }
+        Step::Settle => {
+            world.settle(SHORT, LIMIT)?;
+            world.look(&room)?;
+        }
         Step::Close => close(world, &room)?,
     }
     Ok(())
@@ -113,6 +123,7 @@ fn close(world: &mut World, room: &RoomId) -> Result<(), Fault> {
             world.net.heal(one, other);
             world.net.set_faults(one, other, Faults::default());
         }
+        world.truth(one);
     }
     let names: Vec<Name> = world.clients().map(|(name, _)| name.clone()).collect();
     for name in &names {

@@ -118,10 +118,14 @@ fn device(step: &Step) -> Option<&Name> {
         | Step::Restore(name)
         | Step::Steal(name)
         | Step::Exhaust(name)
+        | Step::Plot(name, _)
+        | Step::Replace(name)
         | Step::Clock(name, _) => Some(name),
         Step::Cut(..)
         | Step::Heal(..)
         | Step::RestartServer(_)
+        | Step::Lie(..)
+        | Step::Truth(_)
         | Step::Link(..)
         | Step::Wait(_)
         | Step::Settle

@@ -64,6 +64,9 @@ pub struct Theft {
     pub entry: usize,
     /// The events that the store opens, before and after the theft.
     pub opened: BTreeSet<String>,
+    /// Events that the device had read before the theft and that the secrets in the store open once more; only the test
+    /// build tries.
+    pub reopened: BTreeSet<String>,
 }
 
 /// One thing that happened.
@@ -254,6 +257,40 @@ pub enum Fact {
         to: Device,
         /// The event with its commit.
         commit_event: String,
+    },
+    /// A device was asked to change its keys.
+    Asked {
+        /// Which.
+        name: Name,
+        /// In which room.
+        room: RoomId,
+    },
+    /// Where a copy of a device stands, when a step that takes time is over.
+    Stood {
+        /// Which.
+        name: Name,
+        /// In which room.
+        room: RoomId,
+        /// Hash of the epochs that it knows and of who should read, as it was shown.
+        known: [u8; 32],
+        /// Heads that it can use.
+        usable: BTreeSet<EpochId>,
+        /// Where it would send.
+        canonical: Option<EpochId>,
+    },
+    /// A malicious device posted a commit of its own making.
+    Forged {
+        /// The event.
+        event_id: String,
+        /// The epoch that it makes.
+        epoch: EpochId,
+    },
+    /// An epoch came to be whose commit some of its members cannot process, whatever they do.
+    Poisoned {
+        /// Which.
+        epoch: EpochId,
+        /// They.
+        devices: Vec<Device>,
     },
     /// A copy of a device sealed something; only the test build tells.
     Sealed {

@@ -5,6 +5,8 @@ mod answers;
 mod calls;
 mod events;
 pub(crate) mod facts;
+#[cfg(dmls_mutants)]
+pub mod insider;
 mod intake;
 mod keys;
 #[cfg(dmls_mutants)]

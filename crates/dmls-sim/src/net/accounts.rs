@@ -38,6 +38,9 @@ impl Net {
 
     /// A server hears of a device list; it keeps a copy only if it asked for one before.
     pub(super) fn take_list(&mut self, at: &ServerName, user: &str, listed: Listed, own: bool) {
+        if !own && self.keeps_list(at, user, &listed) {
+            return;
+        }
         let Some(server) = self.servers.get_mut(at) else { return };
         let known = server.devices.lists.get(user);
         if known.is_some_and(|known| known.version >= listed.version) {
@@ -52,6 +55,11 @@ impl Net {
 
     /// The devices of a user, as Synapse answers a query: from a copy, or from the user's server, or not at all.
     pub(crate) fn query(&mut self, home: &ServerName, user: &str) -> Option<Vec<DeviceFacts>> {
+        let ghost = self.ghost(home, user);
+        self.listed(home, user).map(|devices| devices.into_iter().chain(ghost).collect())
+    }
+
+    fn listed(&mut self, home: &ServerName, user: &str) -> Option<Vec<DeviceFacts>> {
         let theirs = server_of(user);
         let listed = |net: &Self, server: &ServerName| net.servers.get(server)?.devices.lists.get(user).cloned();
         if let Some(listed) = listed(self, home) {

@@ -7,6 +7,7 @@
 mod accounts;
 mod devices;
 pub(crate) mod event;
+mod lies;
 mod link;
 mod numbers;
 mod room;
@@ -314,6 +315,7 @@ impl Net {
         servers.retain(|to| to != home && *to != self.arena[number.0].origin);
         for to in &servers {
             self.send(home, to, Parcel::Event(number), now);
+        servers.retain(|to| !self.mutes(home, to, number));
         }
     }
 
@@ -322,11 +324,12 @@ impl Net {
         let (room, scrambled) = (self.arena[number.0].room.clone(), self.reorders(from, to));
         let Some(server) = self.servers.get_mut(to) else { return };
         let Some(at) = server.rooms.get_mut(&room) else { return };
+        let muted = self.muted();
         if at.showing.get(&number).is_some_and(|showing| *showing != Showing::Missing) {
             return;
         }
         let mut lacking = at.lacks(&self.arena, &self.arena[number.0]);
-        lacking.retain(|lacking| *lacking != number);
+        lacking.retain(|lacking| *lacking != number && !muted.contains(lacking));
         let near = if scrambled { Vec::new() } else { lacking.split_off(lacking.len().saturating_sub(FETCHED)) };
         if !scrambled {
             let far: Vec<_> = lacking;
@@ -347,6 +350,9 @@ impl Net {
     fn take(&mut self, to: &ServerName, number: EventNo) {
         let event = &self.arena[number.0];
         let Some(at) = self.servers.get_mut(to).and_then(|server| server.rooms.get_mut(&event.room)) else { return };
+        if self.hides(to, number) {
+            return;
+        }
         if at.admits(&self.arena, event) {
             self.accept(to, number);
         } else {

@@ -100,7 +100,8 @@ impl RoomAt {
         self.change(state, position)
     }
 
-    fn change(&mut self, state: State, position: u64) -> Vec<(String, String)> {
+    /// Puts another state in place of the current one; gives the keys that changed.
+    pub(super) fn change(&mut self, state: State, position: u64) -> Vec<(String, String)> {
         let gone = self.current.keys().filter(|key| !state.contains_key(*key)).cloned();
         let new =
             state.iter().filter(|(key, number)| self.current.get(*key) != Some(*number)).map(|(key, _)| key.clone());

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::devices::Devices;
 use super::event::{Event, MEMBER};
+use super::lies::Lies;
 use super::numbers::EventNo;
 use super::room::{Place, RoomAt};
 use super::state;
@@ -47,6 +48,7 @@ pub(crate) struct Server {
     /// Invitations into rooms that this server is not in: who, which event, at which position.
     pub(crate) invites: BTreeMap<(RoomId, String), (EventNo, u64)>,
     pub(crate) devices: Devices,
+    pub(crate) lies: Lies,
 }
 
 /// The raw body of a sync, and its to-device events.

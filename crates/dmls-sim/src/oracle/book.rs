@@ -6,14 +6,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use dmls_matrix::RoomId;
 
-use super::commit::{self, Commit};
+use super::commit::{self, Commit, NewLeaf};
 use super::epochs::{Epochs, Id};
-use crate::trace::{Fact, Kind, Name, ServerName, Showing, Trace};
+use crate::trace::{End, Fact, Kind, Name, ServerName, Showing, Trace};
 
 pub(super) type DeviceName = commit::Name;
 
 /// A sealed message in a room.
 pub(super) struct Message {
+    /// What was sealed: copies have the same.
+    pub(super) bytes: Vec<u8>,
     pub(super) event_id: String,
     pub(super) name: Name,
     pub(super) epoch: Id,
@@ -31,6 +33,8 @@ pub(super) struct Room {
     pub(super) posted_at: BTreeMap<Id, usize>,
     /// Which epoch the commit of an event makes, by the word of honest devices.
     pub(super) made_by: BTreeMap<String, Id>,
+    /// The commit of each epoch.
+    pub(super) commit_of: BTreeMap<Id, Commit>,
     /// The event of the commit of each epoch.
     pub(super) event_of: BTreeMap<Id, String>,
     /// Memberships as each server shows them at the end.
@@ -44,6 +48,16 @@ pub(super) struct Book {
     /// Devices whose owners vouch for them and that are not logged out.
     pub(super) vouched: BTreeSet<DeviceName>,
     pub(super) showing: BTreeMap<(ServerName, String), Showing>,
+    /// Copies of devices that somebody malicious has, or that were copied or put back.
+    pub(super) dishonest: BTreeSet<Name>,
+    /// The first key of each device.
+    keys: BTreeMap<DeviceName, Vec<u8>>,
+    /// The newest key of each device, and since when it has it.
+    pub(super) keys_now: BTreeMap<DeviceName, (Vec<u8>, usize)>,
+    /// Which epochs the commits of malicious devices make.
+    forged: BTreeMap<String, Id>,
+    /// Members of epochs who cannot process their commits, whatever they do.
+    poisoned: BTreeMap<Id, Vec<DeviceName>>,
     /// Welcomes that were sent, by receiver and commit, and whether any copy was not lost between servers.
     pub(super) welcomes: BTreeMap<(DeviceName, String), bool>,
 }
@@ -58,24 +72,47 @@ impl Book {
         for (at, entry) in trace.entries.iter().enumerate() {
             book.note(at, &entry.fact);
         }
-        for end in trace.ends.values().filter(|end| end.honest) {
+        book.dishonest = trace.ends.iter().filter(|(_, end)| !end.honest).map(|(name, _)| name.clone()).collect();
+        for end in trace.ends.values() {
             for (room, view) in &end.views {
                 let room = book.rooms.entry(room.clone()).or_default();
                 for epoch in &view.log {
                     if epoch.base.is_none() && epoch.kind == dmls::effect::EpochKind::Genesis {
-                        room.epochs.genesis(epoch.epoch.id.0, name_of(&epoch.epoch.creator));
+                        let creator = name_of(&epoch.epoch.creator);
+                        let signer = book.keys.get(&creator).cloned().unwrap_or_default();
+                        room.epochs.genesis(epoch.epoch.id.0, creator, signer);
                     }
-                    room.made_by.insert(epoch.epoch.locator.0.clone(), epoch.epoch.id.0);
+                    let locator = epoch.epoch.locator.0.clone();
+                    if end.honest {
+                        room.made_by.insert(locator, epoch.epoch.id.0);
+                    } else {
+                        room.made_by.entry(locator).or_insert(epoch.epoch.id.0);
+                    }
                 }
             }
         }
-        book.rooms.values_mut().for_each(Room::place_commits);
+        for room in book.rooms.values_mut() {
+            for (event, id) in &book.forged {
+                room.made_by.entry(event.clone()).or_insert(*id);
+            }
+            room.place_commits();
+        }
         book
     }
 
     fn note(&mut self, at: usize, fact: &Fact) {
         match fact {
-            Fact::Began { device, endorsed: true, .. } => drop(self.vouched.insert(name_of(device))),
+            Fact::Began { device, endorsed: true, key, .. } => {
+                self.vouched.insert(name_of(device));
+                self.keys.entry(name_of(device)).or_insert_with(|| key.0.to_vec());
+                self.keys_now.insert(name_of(device), (key.0.to_vec(), at));
+            }
+            Fact::Forged { event_id, epoch } => {
+                self.forged.insert(event_id.clone(), epoch.0);
+            }
+            Fact::Poisoned { epoch, devices } => {
+                self.poisoned.insert(epoch.0, devices.iter().map(name_of).collect());
+            }
             Fact::Posted { room, event_id, name, kind, content, .. } => {
                 let text = content["ciphertext"].as_str().unwrap_or_default();
                 let Ok(bytes) = STANDARD_NO_PAD.decode(text) else { return };
@@ -83,6 +120,7 @@ impl Book {
                 match kind {
                     Kind::Commit => room.commits.extend(commit::read(&bytes).map(|read| (event_id.clone(), read, at))),
                     Kind::Message => room.messages.extend(commit::read_message(&bytes).map(|(epoch, _)| Message {
+                        bytes: bytes.clone(),
                         event_id: event_id.clone(),
                         name: name.clone(),
                         epoch,
@@ -112,10 +150,27 @@ impl Book {
         }
     }
 
+    /// Whether a leaf is one that its device, logged in anew, no longer has.
+    pub(super) fn was_replaced(&self, leaf: &NewLeaf) -> bool {
+        self.keys_now.get(&leaf.device).is_some_and(|(key, _)| *key != leaf.signer)
+    }
+
+    /// Whether the device was shut out by a poisoned path of the line on which it has its leaf: it comes back with another.
+    pub(super) fn was_poisoned(&self, room: &Room, epoch: &Id, device: &DeviceName) -> bool {
+        let leaf = |id: &Id| Some(room.epochs.0.get(id)?.leaf(device)?.1.clone());
+        let line = std::iter::successors(Some(*epoch), |id| room.epochs.0.get(id)?.base);
+        let mut same = line.take_while(|id| leaf(id).is_some() && leaf(id) == leaf(epoch));
+        same.any(|id| self.poisoned.get(&id).is_some_and(|devices| devices.contains(device)))
+    }
+
     /// Devices that are logged out are vouched for no more.
     pub(super) fn forget_logged_out(&mut self, trace: &Trace) {
         for end in trace.ends.values().filter(|end| end.logged_out) {
-            self.vouched.remove(&name_of(&end.device));
+            // A device that was logged in anew stays.
+            let again = |other: &&End| other.device == end.device && !other.logged_out;
+            if trace.ends.values().find(again).is_none() {
+                self.vouched.remove(&name_of(&end.device));
+            }
         }
     }
 }
@@ -128,7 +183,9 @@ impl Room {
             let before = left.len();
             left.retain(|(event_id, commit, at)| {
                 let Some(id) = self.made_by.get(event_id) else { return false };
-                self.posted_at.insert(*id, *at);
+                // A commit may be posted once more; the first time counts.
+                self.posted_at.entry(*id).or_insert(*at);
+                self.commit_of.entry(*id).or_insert_with(|| commit.clone());
                 self.event_of.insert(*id, event_id.clone());
                 self.epochs.0.contains_key(id) || self.epochs.add(*id, commit).is_none()
             });

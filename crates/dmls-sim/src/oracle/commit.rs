@@ -9,6 +9,8 @@ pub(super) type Name = (String, String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NewLeaf {
     pub(super) device: Name,
+    /// Signature key: under which identity it speaks.
+    pub(super) signer: Vec<u8>,
     /// HPKE public key: which private key opens what is sealed to the leaf.
     pub(super) key: Vec<u8>,
 }
@@ -19,6 +21,12 @@ pub(super) struct Commit {
     /// The committer's leaf; `None` for an external commit.
     pub(super) sender: Option<usize>,
     pub(super) base: [u8; 32],
+    /// The height that it says its base has.
+    pub(super) base_height: u64,
+    /// Base and leaf of the points that it carries (SPEC §4.1); nothing for a PSK of another form.
+    pub(super) points: Vec<Option<([u8; 32], usize)>>,
+    /// Devices that are removed with the cause named.
+    pub(super) caused: Vec<Name>,
     pub(super) resolves: Vec<[u8; 32]>,
     /// Leaves of the base that M was sealed to.
     pub(super) granted: Vec<usize>,
@@ -46,19 +54,28 @@ pub(super) fn read(message: &[u8]) -> Option<Commit> {
         return None;
     }
     let mut proposals = Bytes(bytes.vector()?);
-    let (mut removes, mut adds) = (Vec::new(), Vec::new());
+    let mut made = Made::default();
     while !proposals.is_empty() {
-        read_proposal(&mut proposals, &mut removes, &mut adds)?;
+        read_proposal(&mut proposals, &mut made)?;
     }
+    let Made { removes, adds, points } = made;
     if bytes.number(1)? != 1 {
         return None;
     }
     let path = read_leaf(&mut bytes)?;
-    let (base, resolves, granted) = read_signed(signed)?;
-    Some(Commit { sender, base, resolves, granted, removes, adds, path })
+    let Signed { base, base_height, resolves, caused, granted } = read_signed(signed)?;
+    Some(Commit { sender, base, base_height, points, caused, resolves, granted, removes, adds, path })
 }
 
-fn read_proposal(bytes: &mut Bytes<'_>, removes: &mut Vec<usize>, adds: &mut Vec<NewLeaf>) -> Option<()> {
+/// What its proposals do.
+#[derive(Default)]
+struct Made {
+    removes: Vec<usize>,
+    adds: Vec<NewLeaf>,
+    points: Vec<Option<([u8; 32], usize)>>,
+}
+
+fn read_proposal(bytes: &mut Bytes<'_>, made: &mut Made) -> Option<()> {
     if bytes.number(1)? != 1 {
         return None;
     }
@@ -66,17 +83,28 @@ fn read_proposal(bytes: &mut Bytes<'_>, removes: &mut Vec<usize>, adds: &mut Vec
         1 => {
             bytes.number(4)?; // version, ciphersuite
             bytes.vector()?; // init key
-            adds.push(read_leaf(bytes)?);
+            made.adds.push(read_leaf(bytes)?);
             bytes.skip_vectors(2)
         }
         3 => {
-            removes.push(usize::try_from(bytes.number(4)?).ok()?);
+            made.removes.push(usize::try_from(bytes.number(4)?).ok()?);
             Some(())
         }
-        4 => (bytes.number(1)? == 1).then_some(()).and_then(|()| bytes.skip_vectors(2)),
+        4 => {
+            let external = bytes.number(1)? == 1;
+            made.points.push(external.then_some(()).and_then(|()| read_point(bytes.vector()?)));
+            external.then_some(()).and_then(|()| bytes.skip_vectors(1))
+        }
         6 => bytes.skip_vectors(1),
         _ => None,
     }
+}
+
+/// A PSK id of SPEC §4.1: base and leaf.
+fn read_point(id: &[u8]) -> Option<([u8; 32], usize)> {
+    let mut bytes = Bytes(id);
+    (bytes.take(5)? == b"dmls1" && bytes.number(1)? == 0).then_some(())?;
+    Some((bytes.id()?, usize::try_from(bytes.number(4)?).ok()?))
 }
 
 /// The leaf in a KeyPackage (RFC 9420 §10), bare or as an MLSMessage.
@@ -94,7 +122,7 @@ pub(super) fn leaf_of_package(package: &[u8]) -> Option<NewLeaf> {
 /// RFC 9420 §7.2.
 fn read_leaf(bytes: &mut Bytes<'_>) -> Option<NewLeaf> {
     let key = bytes.vector()?.to_vec();
-    bytes.vector()?; // signature key
+    let signer = bytes.vector()?.to_vec();
     if bytes.number(2)? != 1 {
         return None;
     }
@@ -109,39 +137,54 @@ fn read_leaf(bytes: &mut Bytes<'_>) -> Option<NewLeaf> {
         _ => return None,
     }
     bytes.skip_vectors(2)?; // extensions, signature
-    Some(NewLeaf { device, key })
+    Some(NewLeaf { device, signer, key })
 }
 
-type Signed = ([u8; 32], Vec<[u8; 32]>, Vec<usize>);
+/// A commit's `authenticated_data` (SPEC §2.3).
+struct Signed {
+    base: [u8; 32],
+    base_height: u64,
+    resolves: Vec<[u8; 32]>,
+    caused: Vec<Name>,
+    granted: Vec<usize>,
+}
 
-/// A commit's `authenticated_data`: base, resolved heads, leaves with a grant.
 fn read_signed(signed: &[u8]) -> Option<Signed> {
     let mut bytes = Bytes(signed);
     if bytes.number(1)? != 1 {
         return None;
     }
-    let base = read_reference(&mut bytes)?;
+    let (base, base_height) = read_reference(&mut bytes)?;
     let mut heads = Bytes(bytes.vector()?);
     let mut resolves = Vec::new();
     while !heads.is_empty() {
-        resolves.push(read_reference(&mut heads)?);
+        resolves.push(read_reference(&mut heads)?.0);
     }
     bytes.take(64)?; // membership, policy
-    bytes.vector()?; // changes
+    let mut changes = Bytes(bytes.vector()?);
+    let mut caused = Vec::new();
+    while !changes.is_empty() {
+        let removal = changes.number(1)? == 2;
+        let device = (changes.text()?, changes.text()?);
+        if !changes.vector()?.is_empty() && removal {
+            caused.push(device);
+        }
+    }
     let mut grants = Bytes(bytes.vector()?);
     let mut granted = Vec::new();
     while !grants.is_empty() {
         granted.push(usize::try_from(grants.number(4)?).ok()?);
         grants.skip_vectors(2)?;
     }
-    Some((base, resolves, granted))
+    Some(Signed { base, base_height, resolves, caused, granted })
 }
 
-fn read_reference(bytes: &mut Bytes<'_>) -> Option<[u8; 32]> {
+/// An EpochRef: id and height.
+fn read_reference(bytes: &mut Bytes<'_>) -> Option<([u8; 32], u64)> {
     let id = bytes.id()?;
-    bytes.number(4)?;
+    let height = bytes.number(4)?;
     bytes.skip_vectors(3)?;
-    Some(id)
+    Some((id, height))
 }
 
 /// The epoch and the count that a message's sender signed (SPEC §2.9).

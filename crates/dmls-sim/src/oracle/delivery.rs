@@ -53,6 +53,10 @@ fn by_event(rows: &[MessageRow]) -> Rows<'_> {
 
 /// Whether `end` should read the message and does not, or has no verdict on it.
 fn missed(book: &Book, room: &Room, end: &End, message: &Message, rows: &Rows<'_>) -> Option<(Fault, String)> {
+    // Nobody has to understand what a malicious device sends.
+    if book.dishonest.contains(&message.name) {
+        return None;
+    }
     let shown = book.showing.get(&(end.server.clone(), message.event_id.clone()));
     if !matches!(shown, Some(Showing::Live | Showing::Backfilled)) {
         return None;
@@ -63,12 +67,23 @@ fn missed(book: &Book, room: &Room, end: &End, message: &Message, rows: &Rows<'_
     if matches!(code, Some(UtdCode::WaitingCommit | UtdCode::WaitingWelcome)) {
         return Some((Fault::Unjudged, format!("{} of {} is {code:?}", message.event_id, message.name)));
     }
-    let due = epoch.has(&name_of(&end.device)) && !was_let_down(book, room, &message.epoch, &name_of(&end.device));
+    let device = name_of(&end.device);
+    let excused = was_let_down(book, room, &message.epoch, &device)
+        || book.was_poisoned(room, &message.epoch, &device)
+        || epoch.leaf(&device).is_some_and(|(_, leaf)| book.was_replaced(leaf))
+        || code == Some(UtdCode::Replay) && reads_copy(room, message, rows);
+    let due = epoch.has(&device) && !excused;
     if due && (row.is_none() || code.is_some()) {
         let what = code.map_or("is not there".to_owned(), |code| format!("is {}", code.code()));
         return Some((Fault::Lost, format!("{} of {} {what}", message.event_id, message.name)));
     }
     None
+}
+
+/// Whether a copy of the message came first and is what is read.
+fn reads_copy(room: &Room, message: &Message, rows: &Rows<'_>) -> bool {
+    let copies = room.messages.iter().filter(|other| other.bytes == message.bytes);
+    copies.filter_map(|copy| rows.get(copy.event_id.as_str())).any(|row| row.utd.is_none())
 }
 
 /// Whether the Welcome to the line of epochs on which the device has its leaf was lost: it never came into them, and no
@@ -82,11 +97,15 @@ fn was_let_down(book: &Book, room: &Room, epoch: &Id, device: &DeviceName) -> bo
 /// Messages that an honest, running member took to be sent and that are in no room.
 fn never_sent(trace: &Trace, book: &Book, id: &RoomId, room: &Room) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (_, fact) in trace.facts() {
+    for (place, fact) in trace.facts().map(|(_, fact)| fact).enumerate() {
         let Fact::Accepted { name, room: at, message_id, body } = fact else { continue };
         let Some((_, end)) = members(trace, book, room).find(|(member, _)| *member == name && at == id) else {
             continue;
         };
+        // A device that was logged in anew knows nothing of what it was to send before.
+        if book.keys_now.get(&name_of(&end.device)).is_some_and(|(_, since)| *since > place) {
+            continue;
+        }
         let rows = end.views.get(id).map(|view| view.messages.as_slice()).unwrap_or_default();
         let row = rows.iter().find(|row| row.message_id.as_ref() == Some(message_id));
         if row.and_then(|row| row.event_id.as_ref()).is_none() {

@@ -40,8 +40,8 @@ pub(super) struct Epochs(pub(super) BTreeMap<Id, Epoch>);
 
 impl Epochs {
     /// The genesis epoch, with its maker alone in it.
-    pub(super) fn genesis(&mut self, id: Id, creator: Name) {
-        let leaf = NewLeaf { device: creator.clone(), key: b"genesis".to_vec() };
+    pub(super) fn genesis(&mut self, id: Id, creator: Name, signer: Vec<u8>) {
+        let leaf = NewLeaf { device: creator.clone(), signer, key: b"genesis".to_vec() };
         let leaves = vec![Some(leaf)];
         let epoch = Epoch { base: None, resolves: Vec::new(), creator, leaves, granted: Vec::new() };
         self.0.insert(id, epoch);

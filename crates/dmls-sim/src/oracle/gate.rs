@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use dmls_matrix::RoomId;
 
 use super::book::{Book, DeviceName, name_of};
+use super::commit::NewLeaf;
 use super::{Fault, Finding};
 use crate::trace::{Fact, Name, Trace};
 
@@ -16,10 +17,15 @@ pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
         for (at, entry) in trace.entries.iter().enumerate() {
             shown.note(id, &entry.fact);
             let Some(message) = messages.next_if(|message| message.at == at) else { continue };
+            if book.dishonest.contains(&message.name) {
+                continue;
+            }
             let (Some(epoch), Some(desired)) = (room.epochs.0.get(&message.epoch), shown.0.get(&message.name)) else {
                 continue;
             };
-            let outside: Vec<_> = epoch.members().into_iter().filter(|device| !desired.contains(device)).collect();
+            let may = |leaf: &&NewLeaf| desired.get(&leaf.device) == Some(&leaf.signer);
+            let outside: Vec<_> =
+                epoch.leaves.iter().flatten().filter(|leaf| !may(leaf)).map(|leaf| &leaf.device).collect();
             if !outside.is_empty() {
                 let text = format!("{} went to an epoch with {outside:?}", message.event_id);
                 findings.push(Finding { fault: Fault::Gate, room: id.clone(), name: message.name.clone(), text });
@@ -31,14 +37,15 @@ pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
 
 /// Who may read, as each copy of a device was last shown.
 #[derive(Default)]
-struct Shown(BTreeMap<Name, Vec<DeviceName>>);
+struct Shown(BTreeMap<Name, BTreeMap<DeviceName, Vec<u8>>>);
 
 impl Shown {
     fn note(&mut self, id: &RoomId, fact: &Fact) {
         if let Fact::Desired { name, room, devices, .. } = fact
             && room == id
         {
-            self.0.insert(name.clone(), devices.keys().map(name_of).collect());
+            let devices = devices.iter().map(|(device, key)| (name_of(device), key.0.to_vec()));
+            self.0.insert(name.clone(), devices.collect());
         }
     }
 }

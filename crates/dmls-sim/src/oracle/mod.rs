@@ -9,8 +9,12 @@ mod bytes;
 mod commit;
 mod delivery;
 mod epochs;
+mod evidence;
 mod gate;
+mod healing;
 mod keys;
+mod order;
+mod removal;
 mod secrecy;
 mod stored;
 mod theft;
@@ -64,6 +68,22 @@ pub enum Fault {
     Reused,
     /// A device is not what its store gives back.
     Unstored,
+    /// Two commits of one device on one base are known and not told.
+    Unseen,
+    /// A commit that may not be was taken in.
+    Forbidden,
+    /// A malicious device decides what is built on.
+    Steered,
+    /// A merge is due and not made.
+    PutOff,
+    /// A device that changed its keys ended with older ones.
+    Unhealed,
+    /// Everybody makes the same merge at the same time.
+    Storm,
+    /// Who left and did not come back was added again.
+    Revived,
+    /// A message left without a device that may read and that nobody had cause to remove.
+    CutOff,
     /// A device cannot go on.
     Broken,
 }
@@ -83,6 +103,10 @@ pub fn judge(trace: &Trace) -> Vec<Finding> {
     findings.extend(delivery::check(trace, &book));
     findings.extend(gate::check(trace, &book));
     findings.extend(theft::check(trace, &book));
+    findings.extend(evidence::check(trace, &book));
+    findings.extend(order::check(trace, &book));
+    findings.extend(healing::check(trace, &book));
+    findings.extend(removal::check(trace, &book));
     findings.extend(keys::check(trace));
     findings.extend(stored::check(trace));
     findings.sort();

@@ -27,6 +27,9 @@ pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
                     note(format!("the thief of {} opens {}", theft.name, message.event_id));
                 }
             }
+            for event in &theft.reopened {
+                note(format!("the thief of {} opens {event}, which was read before", theft.name));
+            }
             for head in heads(trace, book, room) {
                 if known.contains(&head) && healed(room, &head, &loot, theft) {
                     note(format!("{} updated after the theft, and the thief still follows", theft.name));

@@ -12,6 +12,7 @@
 //! A step that makes no sense (a device that is not there, something that a server refuses) does nothing, so that any
 //! part of a script is a script.
 
+mod ploy;
 mod text;
 
 use crate::client::CrashPoint;
@@ -19,6 +20,7 @@ use crate::net::Faults;
 use crate::trace::{Name, ServerName};
 use crate::world::{Crypto, Options};
 
+pub use ploy::{Lie, Ploy};
 pub use text::{BadLine, parse};
 
 /// The one room of every script.
@@ -91,6 +93,14 @@ pub enum Step {
     Exhaust(Name),
     /// A device's clock is off by so many milliseconds.
     Clock(Name, i64),
+    /// A device of a malicious member does something; from then on nothing is asked of it.
+    Plot(Name, Ploy),
+    /// A device is logged in anew under the same id with new keys; whoever has the old ones goes on with them.
+    Replace(Name),
+    /// A server lies from now on.
+    Lie(ServerName, Lie),
+    /// A server tells all that it kept back, and the truth.
+    Truth(ServerName),
     /// Two servers lose sight of each other.
     Cut(ServerName, ServerName),
     /// They see each other again.

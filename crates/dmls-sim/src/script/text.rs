@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Script, Step};
+use super::{Lie, Ploy, Script, Step};
 use crate::client::CrashPoint;
 use crate::net::Faults;
 use crate::trace::{Name, ServerName};
@@ -57,7 +57,7 @@ type Alone = (&'static str, fn(Name) -> Step);
 /// A word and the step of one device and a text that it makes.
 type WithText = (&'static str, fn(Name, String) -> Step);
 
-const ALONE: [Alone; 13] = [
+const ALONE: [Alone; 14] = [
     ("create", Step::Create),
     ("join", Step::Join),
     ("leave", Step::Leave),
@@ -71,6 +71,7 @@ const ALONE: [Alone; 13] = [
     ("restore", Step::Restore),
     ("steal", Step::Steal),
     ("exhaust", Step::Exhaust),
+    ("replace", Step::Replace),
 ];
 const WITH_TEXT: [WithText; 5] =
     [("device", Step::Device), ("invite", Step::Invite), ("kick", Step::Kick), ("ban", Step::Ban), ("say", Step::Say)];
@@ -93,6 +94,9 @@ fn step(word: &str, rest: &str) -> Option<Step> {
         "fill-disk" => Step::FillDisk(name, rest.parse().ok()?),
         "clone" => Step::Clone(name, Name::from(rest)),
         "clock" => Step::Clock(name, rest.parse().ok()?),
+        "plot" => Step::Plot(name, Ploy::parse(rest)?),
+        "lie" => Step::Lie(server, Lie::parse(rest)?),
+        "truth" => Step::Truth(server),
         "cut" => Step::Cut(server, ServerName::from(rest)),
         "heal" => Step::Heal(server, ServerName::from(rest)),
         "restart-server" => Step::RestartServer(server),
@@ -182,6 +186,10 @@ impl fmt::Display for Step {
             Self::Link(one, other, faults) => write!(f, "link {one} {other}{}", Words(faults)),
             Self::Wait(millis) => write!(f, "wait {millis}"),
             Self::Settle => f.write_str("settle"),
+            Self::Plot(name, ploy) => write!(f, "plot {name} {}", ploy.word()),
+            Self::Replace(name) => write!(f, "replace {name}"),
+            Self::Lie(server, lie) => write!(f, "lie {server} {}", lie.words()),
+            Self::Truth(server) => write!(f, "truth {server}"),
             Self::Close => f.write_str("close"),
         }
     }

@@ -3,12 +3,14 @@
 //! Nothing here asks for the time, for randomness or for the order of a hash map: the same calls on a world of the same
 //! [`Options`] give the same [`Trace`] and the same [`World::digest`].
 
+mod adversary;
 mod audit;
 mod end;
 mod fault;
 mod mishaps;
 mod people;
 mod perform;
+mod stand;
 mod thief;
 mod turn;
 
@@ -95,6 +97,9 @@ pub struct World {
     step: usize,
     last_post: Timestamp,
     counts: Counts,
+    /// What malicious devices keep for themselves.
+    #[cfg(dmls_mutants)]
+    plotters: BTreeMap<Name, adversary::Plotter>,
     /// What thieves took, each with the entry of the trace that tells of it.
     stolen: Vec<(usize, Client)>,
 }
@@ -117,6 +122,8 @@ impl World {
             step: 0,
             last_post: BEGINNING,
             counts: Counts::default(),
+            #[cfg(dmls_mutants)]
+            plotters: BTreeMap::new(),
             stolen: Vec::new(),
             options,
         }
@@ -176,16 +183,19 @@ impl World {
     /// [`Fault::Machine`].
     pub fn add(&mut self, name: &Name, user: &str, endorsement: Endorsement) -> Result<(), Fault> {
         let client = Client::new(self.options.seed, name, user, endorsement).map_err(|error| fault(name, &error))?;
-        self.note(Fact::Began {
-            name: name.clone(),
-            device: client.device.clone(),
-            server: client.home.clone(),
-            key: client.key(),
-            endorsed: client.endorsed(),
-        });
         self.clients.insert(name.clone(), client);
+        self.note_began(name)?;
         self.announce(user);
         self.stir(name);
+        Ok(())
+    }
+
+    /// Tells the trace of a device.
+    fn note_began(&mut self, name: &Name) -> Result<(), Fault> {
+        let client = self.client(name)?;
+        let (device, server, key, endorsed) =
+            (client.device.clone(), client.home.clone(), client.key(), client.endorsed());
+        self.note(Fact::Began { name: name.clone(), device, server, key, endorsed });
         Ok(())
     }
 

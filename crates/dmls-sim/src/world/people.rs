@@ -129,7 +129,10 @@ impl World {
     /// # Errors
     /// [`Fault::Machine`], [`Fault::NoSuchDevice`].
     pub fn rekey(&mut self, name: &Name, room: &RoomId) -> Result<(), Fault> {
-        self.call(name, |machine, now, _| policy(machine.update_now(room, now)))?;
+        let asked = self.call(name, |machine, now, _| policy(machine.update_now(room, now)))?;
+        if let Some(Ok(_)) = asked {
+            self.note(Fact::Asked { name: name.clone(), room: room.clone() });
+        }
         self.stir(name);
         Ok(())
     }

@@ -12,6 +12,9 @@ use crate::trace::{Fact, Name, Theft};
 
 /// So often everything is shown to a thief: what waits for something finds it the next time.
 const ROUNDS: usize = 2;
+/// Messages that were read and that a thief tries to open once more.
+#[cfg(dmls_mutants)]
+const TRIED: usize = 12;
 
 /// The epochs whose secrets a store holds.
 pub(super) fn held(thief: &mut Client) -> Result<BTreeSet<EpochId>, MachineError> {
@@ -35,8 +38,9 @@ impl World {
                 continue;
             };
             let name: Name = name.clone();
+            let reopened = again(&mut thief, &posted).map_err(|error| fault(&name, &error))?;
             let opened = self.listen(&mut thief, &posted).map_err(|error| fault(&name, &error))?;
-            thefts.push(Theft { name, entry, opened });
+            thefts.push(Theft { name, entry, opened, reopened });
         }
         Ok(thefts)
     }
@@ -62,6 +66,38 @@ impl World {
         }
         Ok(opened)
     }
+}
+
+/// Messages that the device had read, as far as the secrets of their epochs and of what was built on those open them.
+#[cfg(dmls_mutants)]
+fn again(thief: &mut Client, posted: &[(RoomId, Value)]) -> Result<BTreeSet<String>, MachineError> {
+    use dmls::craft::{Message, State};
+    let Some(machine) = thief.machine.as_mut() else { return Ok(BTreeSet::new()) };
+    let mut opened = BTreeSet::new();
+    for room in machine.rooms()?.into_iter().map(|row| row.room) {
+        let rows =
+            machine.messages(&room)?.into_iter().filter(|row| row.utd.is_none() && row.sender != thief.device.user);
+        let read: Vec<String> = rows.filter_map(|row| row.event_id).rev().take(TRIED).collect();
+        let log = machine.log(&room)?;
+        let Some(group) = machine.insider(&room) else { continue };
+        for (_, event) in posted.iter().filter(|(place, _)| *place == room) {
+            let Some(id) = read.iter().find(|id| event["event_id"] == ***id) else { continue };
+            let Some(bytes) = super::adversary::bytes_of(&event["content"]) else { continue };
+            let Ok(header) = dmls::group::inspect_message(&bytes) else { continue };
+            let near =
+                |info: &&dmls::effect::EpochInfo| info.epoch.id == header.epoch || info.base == Some(header.epoch);
+            let mut states = log.iter().filter(near).filter_map(|info| State::of(group, &info.epoch.id));
+            if states.any(|state| Message::overheard(&state, &bytes, &mut thief.entropy).is_ok()) {
+                opened.insert(id.clone());
+            }
+        }
+    }
+    Ok(opened)
+}
+
+#[cfg(not(dmls_mutants))]
+fn again(_: &mut Client, _: &[(RoomId, Value)]) -> Result<BTreeSet<String>, MachineError> {
+    Ok(BTreeSet::new())
 }
 
 /// A sealed event as any server would show it.

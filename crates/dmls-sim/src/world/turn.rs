@@ -24,6 +24,8 @@ impl World {
         }
         self.note_desired(name);
         self.audit(name)?;
+        #[cfg(dmls_mutants)]
+        self.keep_new_states(name)?;
         self.plan(name)
     }
 

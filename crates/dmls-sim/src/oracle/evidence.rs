@@ -1,0 +1,84 @@
+//! What malicious members must not get away with: equivocation unseen, races that they always win, commits that may not
+//! be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::book::{Book, DeviceName, Room, name_of};
+use super::epochs::Id;
+use super::{Fault, Finding};
+use crate::trace::{Name, Trace, View};
+
+/// So many races that one device won, all of them, are no luck: one time in a thousand.
+const RACES: usize = 10;
+
+pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (id, room) in &book.rooms {
+        let mut note = |fault, name: &Name, text: String| {
+            findings.push(Finding { fault, room: id.clone(), name: name.clone(), text });
+        };
+        for (name, end) in trace.ends.iter().filter(|(_, end)| end.honest) {
+            let Some(view) = end.views.get(id) else { continue };
+            unseen(view).into_iter().for_each(|text| note(Fault::Unseen, name, text));
+            forbidden(room, view).into_iter().for_each(|text| note(Fault::Forbidden, name, text));
+        }
+        for name in &book.dishonest {
+            let Some(end) = trace.ends.get(name) else { continue };
+            if let Some(races) = always_wins(book, trace, room, &name_of(&end.device)) {
+                note(Fault::Steered, name, format!("its commits won all of {races} races"));
+            }
+        }
+    }
+    findings
+}
+
+/// Two commits of one device on one base that a device knows and does not tell (SPEC §2.8).
+fn unseen(view: &View) -> Vec<String> {
+    let mut twins: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for epoch in view.log.iter().filter(|epoch| epoch.base.is_some()) {
+        twins.entry((epoch.base, epoch.epoch.creator.clone())).or_default().push(epoch);
+    }
+    let silent = twins.values().filter(|twins| twins.len() > 1 && twins.iter().all(|epoch| !epoch.equivocation));
+    silent.map(|twins| format!("{} and {} are by one device", twins[0].epoch.id, twins[1].epoch.id)).collect()
+}
+
+/// Epochs whose commits the SPEC forbids: with the point of another (§4.1), with a false height of their base (§2.4).
+fn forbidden(room: &Room, view: &View) -> Vec<String> {
+    let heights: BTreeMap<Id, u32> = view.log.iter().map(|epoch| (epoch.epoch.id.0, epoch.epoch.height.0)).collect();
+    let mut found = Vec::new();
+    for epoch in &view.log {
+        let Some(commit) = room.commit_of.get(&epoch.epoch.id.0) else { continue };
+        let points: Vec<_> = commit.sender.map(|leaf| Some((commit.base, leaf))).into_iter().collect();
+        if commit.points != points {
+            found.push(format!("{} carries a point that is not its maker's", epoch.epoch.id));
+        }
+        if heights.get(&commit.base).is_some_and(|height| u64::from(*height) != commit.base_height) {
+            found.push(format!("{} lies about the height of its base", epoch.epoch.id));
+        }
+    }
+    found
+}
+
+/// How many races a device won, if there were many and it never lost one: an honest commit builds on one of two
+/// siblings and resolves the other.
+fn always_wins(book: &Book, trace: &Trace, room: &Room, device: &DeviceName) -> Option<usize> {
+    let honest = |other: &DeviceName| {
+        let mut ends = trace.ends.iter().filter(|(_, end)| name_of(&end.device) == *other);
+        ends.any(|(name, _)| !book.dishonest.contains(name))
+    };
+    let mut won = BTreeSet::new();
+    for epoch in room.epochs.0.values().filter(|epoch| honest(&epoch.creator)) {
+        let Some((base, winner)) = epoch.base.and_then(|base| Some((base, room.epochs.0.get(&base)?))) else {
+            continue;
+        };
+        for loser in epoch.resolves.iter().filter_map(|head| room.epochs.0.get(head)) {
+            let race = loser.base.is_some() && loser.base == winner.base && loser.creator != winner.creator;
+            if race && winner.creator == *device && honest(&loser.creator) {
+                won.insert(base);
+            } else if race && loser.creator == *device {
+                return None;
+            }
+        }
+    }
+    (won.len() >= RACES).then_some(won.len())
+}
