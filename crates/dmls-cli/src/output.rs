@@ -110,7 +110,6 @@ fn tell(note: &Note) -> String {
         Note::Failed { what, why, for_good: true } => format!("<- {what}: refused, {why}"),
         Note::Failed { what, why, for_good: false } => format!("<- {what}: {why}; again later"),
         Note::Waiting { millis } => format!("the homeserver does not answer; trying again in {millis} ms"),
-        Note::Resumed(room) => format!("{room}: its encryption is set up now"),
         Note::Remark(remark) => {
             let place = remark.room.as_ref().map_or("", |room| room.as_str());
             let event = remark.event_id.as_deref().unwrap_or_default();

@@ -10,6 +10,8 @@ use crate::{NAMESPACE, SUITE};
 pub(crate) const ENCRYPTED: &str = "m.room.encrypted";
 /// State event that switches encryption on.
 pub(crate) const ENCRYPTION: &str = "m.room.encryption";
+/// State event that begins a room.
+pub(crate) const CREATE: &str = "m.room.create";
 /// State event of a membership.
 pub(crate) const MEMBER: &str = "m.room.member";
 
@@ -22,6 +24,11 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIEN
 /// Algorithm of rooms, messages and commits.
 pub(crate) fn room_algorithm() -> String {
     format!("{NAMESPACE}.{SUITE}")
+}
+
+/// Field of the create event with the device that makes the genesis epoch (SPEC §7.8).
+pub(crate) fn creator_device() -> String {
+    format!("{NAMESPACE}.creator_device")
 }
 
 /// Algorithm of Welcomes.

@@ -1,6 +1,5 @@
 //! What the driver tells while it works.
 
-use dmls_matrix::RoomId;
 use dmls_matrix::view::Remark;
 
 /// Something that happened, for those who want to watch. Carries no secret and no content.
@@ -39,8 +38,6 @@ pub enum Note {
         /// In how many milliseconds.
         millis: u128,
     },
-    /// The room was created by this device, whose process then ended: its encryption was set up now.
-    Resumed(RoomId),
     /// The machine's remark on an input.
     Remark(Remark),
 }

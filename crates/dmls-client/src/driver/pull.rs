@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dmls_matrix::sync::{SyncInput, ToDeviceEvent};
-use dmls_matrix::{NAMESPACE, RoomId};
+use dmls_matrix::NAMESPACE;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::rooms::creator_marker;
 use super::{Client, ClientError, Note, SystemEntropy, now};
 use crate::error::ApiError;
 use crate::http::{Api, Patience};
@@ -55,14 +54,10 @@ impl Client {
         let (devices_moved, to_device) = (!keys.changed.is_empty() || !keys.left.is_empty(), keys.to_device.len());
         let received = self.identity.receive_sync(keys).await?;
         let events = self.to_device_events(received).await?;
-        let created = self.created_here(&body);
         let input = SyncInput::parse(&body, events).ok_or(ApiError::BadAnswer("a sync without next_batch"))?;
         let rooms = input.rooms.len();
         let report = self.local.machine.receive_sync(input, now(), &mut SystemEntropy)?;
         self.take_report(report);
-        for room in created {
-            self.resume_creation(&room)?;
-        }
         (self.observer)(&Note::Synced { rooms, to_device });
         Ok(devices_moved || to_device > 0 || rooms > 0)
     }
@@ -104,31 +99,6 @@ impl Client {
             }
         }
         Ok(self.identity.resolve_sender(message).await?)
-    }
-
-    /// Rooms that this very device created, as their create events show.
-    fn created_here(&self, body: &Value) -> Vec<RoomId> {
-        let joined = body.pointer("/rooms/join").and_then(Value::as_object).into_iter().flatten();
-        let ours = |room: &Value| {
-            let parts = ["/state/events", "/timeline/events"];
-            let events = parts.iter().filter_map(|part| room.pointer(part)?.as_array()).flatten();
-            events.into_iter().any(|event| {
-                event["type"] == "m.room.create"
-                    && event["sender"] == self.identity.user()
-                    && event["content"][creator_marker()] == self.identity.device()
-            })
-        };
-        joined.filter(|(_, room)| ours(room)).map(|(id, _)| RoomId(id.clone())).collect()
-    }
-
-    /// Makes the genesis epoch of a room whose creator's process ended before it could.
-    fn resume_creation(&mut self, room: &RoomId) -> Result<(), ClientError> {
-        if self.local.machine.log(room).is_ok_and(|log| !log.is_empty()) {
-            return Ok(());
-        }
-        self.local.machine.room_created(room, now(), &mut SystemEntropy)?;
-        (self.observer)(&Note::Resumed(room.clone()));
-        Ok(())
     }
 }
 

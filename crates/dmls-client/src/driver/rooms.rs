@@ -1,6 +1,6 @@
 //! Rooms on the homeserver: create, join, leave, invite, kick (Client-Server API §10).
 
-use dmls_matrix::{Machine, NAMESPACE, RoomId};
+use dmls_matrix::{Machine, RoomId};
 use dmls_store::SqliteStore;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -32,11 +32,6 @@ pub struct Created {
     pub not_invited: Vec<(String, ApiError)>,
 }
 
-/// Field of the create event with the device that makes the genesis epoch, so that a crash before it is made good.
-pub(super) fn creator_marker() -> String {
-    format!("{NAMESPACE}.creator_device")
-}
-
 impl Client {
     /// Creates an encrypted room for invited people, makes its genesis epoch, and invites.
     pub async fn create_room(&mut self, new: &NewRoom<'_>) -> Result<Created, ClientError> {
@@ -44,7 +39,7 @@ impl Client {
             "name": new.name,
             "preset": "private_chat",
             "room_version": ROOM_VERSION,
-            "creation_content": { creator_marker(): self.identity.device() },
+            "creation_content": self.local.machine.creation_content(),
             "initial_state": Machine::<SqliteStore>::initial_state(),
         });
         let answer = self.post(&["createRoom"], &[], &body).await?;

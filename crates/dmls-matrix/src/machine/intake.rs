@@ -8,6 +8,7 @@ use dmls::journal::{Durable, Journal};
 use serde_json::Value;
 
 use super::events::Placing;
+use super::sending::is_created_by;
 use super::{Machine, POSITION, Source};
 use crate::error::Error;
 use crate::facts::UserDevices;
@@ -176,7 +177,12 @@ impl<J: Journal> Machine<J> {
             room.record.members_stale |= membership == Membership::Joined && !own_member;
             room.save();
         }
-        self.settle_members(id, departures, now, entropy, report)
+        self.settle_members(id, departures, now, entropy, report)?;
+        // The device may have crashed before it heard that the room was made (SPEC §7.8).
+        if is_created_by(&input, &self.account.device) {
+            self.begin(id, now, entropy, report)?;
+        }
+        self.flush(id)
     }
 
     /// Stripped state: only what people are shown.

@@ -1,7 +1,6 @@
 //! What the user wants: rooms made, messages sent, keys changed.
 
 use dmls::entropy::Entropy;
-use dmls::error::GroupError;
 use dmls::id::{Device, Timestamp};
 use dmls::journal::Journal;
 use serde_json::{Value, json};
@@ -9,13 +8,14 @@ use serde_json::{Value, json};
 use super::Machine;
 use crate::error::Error;
 use crate::id::{MessageId, RoomId};
-use crate::names::{ENCRYPTION, room_algorithm};
+use crate::names::{CREATE, ENCRYPTION, creator_device, room_algorithm};
 use crate::plaintext;
 use crate::room::Room;
 use crate::room::queue::{Draft, Item, fresh_name};
 use crate::room::record::{Member, RowRecord, RowState};
 use crate::room::rows::Name;
-use crate::view::{Encryption, Membership};
+use crate::sync::{RoomInput, Section};
+use crate::view::{Encryption, Membership, Report};
 
 /// Bytes of plaintext that surely fit into an event once sealed, padded and encoded.
 const MESSAGE_LIMIT: usize = 40_000;
@@ -24,6 +24,13 @@ impl<J: Journal> Machine<J> {
     /// State events for `POST /createRoom` (`initial_state`).
     pub fn initial_state() -> Vec<Value> {
         vec![json!({ "type": ENCRYPTION, "state_key": "", "content": { "algorithm": room_algorithm() } })]
+    }
+
+    /// Fields of the create event for `POST /createRoom` (`creation_content`).
+    ///
+    /// They name this device, which so makes the genesis epoch even if it never hears that the room was made (SPEC §7.8).
+    pub fn creation_content(&self) -> Value {
+        json!({ creator_device(): self.account.device.device })
     }
 
     /// This user created the room: makes its genesis epoch. Calling it again changes nothing.
@@ -35,31 +42,41 @@ impl<J: Journal> Machine<J> {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<(), Error<J::Error>> {
-        let user = self.account.device.user.clone();
-        let Some(state) = self.room(room)? else { return Err(Error::UnknownRoom(room.clone())) };
-        state.record.membership = Membership::Joined;
-        state.record.encryption = Encryption::Dmls;
-        state.record.update_wanted = true;
-        state.desired_stale = true;
-        state.save();
-        if !state.is_joined(&user) {
-            // Until the sync tells which event it was.
-            let member = Member { joined: true, event: String::new(), since: String::new() };
-            state.members.insert(user, member);
+        if self.room(room)?.is_none() {
+            return Err(Error::UnknownRoom(room.clone()));
         }
         let mut report = std::mem::take(&mut self.untold);
-        let made =
-            self.try_call(room, entropy, &mut report, |group, entropy| group.create(now, entropy), |_, _, _| Ok(()))?;
-        match made {
-            Ok(_) | Err(GroupError::Exists) => {}
-            Err(error) => {
-                self.rooms.remove(room);
-                return Err(error.into());
-            }
-        }
-        self.refresh_desired(room, now, entropy, &mut report)?;
+        self.begin(room, now, entropy, &mut report)?;
         self.untold = report;
         self.flush(room)
+    }
+
+    /// Makes the genesis epoch of a room without epochs.
+    pub(super) fn begin(
+        &mut self,
+        id: &RoomId,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        let user = self.account.device.user.clone();
+        let Some(room) = self.rooms.get_mut(id).filter(|room| room.group.epochs().is_empty()) else { return Ok(()) };
+        room.record.membership = Membership::Joined;
+        room.record.encryption = Encryption::Dmls;
+        room.record.update_wanted = true;
+        room.desired_stale = true;
+        room.save();
+        if !room.is_joined(&user) {
+            // Until the sync tells which event it was.
+            let member = Member { joined: true, event: String::new(), since: String::new() };
+            room.members.insert(user, member);
+        }
+        let made = self.try_call(id, entropy, report, |group, entropy| group.create(now, entropy), |_, _, _| Ok(()))?;
+        if let Err(error) = made {
+            self.rooms.remove(id);
+            return Err(error.into());
+        }
+        self.refresh_desired(id, now, entropy, report)
     }
 
     /// Keeps a message durably, to be sent as soon as it may be; returns at once.
@@ -98,6 +115,16 @@ impl<J: Journal> Machine<J> {
             _ => Err(Error::NotJoined(id.clone())),
         }
     }
+}
+
+/// Whether the create event is among what came, and says that `own` made the room.
+pub(super) fn is_created_by(input: &RoomInput, own: &Device) -> bool {
+    let ours = |event: &Value| {
+        event["type"] == CREATE
+            && event["sender"] == own.user.as_str()
+            && event["content"][creator_device()] == own.device.as_str()
+    };
+    input.section == Section::Join && input.state.iter().chain(&input.timeline).any(ours)
 }
 
 fn check_message<E>(room: &RoomId, id: &MessageId, event_type: &str, content: &Value) -> Result<(), Error<E>> {

@@ -102,3 +102,38 @@ fn a_store_belongs_to_one_device() {
     let opened = dmls_matrix::Machine::open(journal, other);
     assert_eq!(opened.err().map(|error| error.code()), Some("other_device"));
 }
+
+/// SPEC §7.8. The server makes the room and the answer is lost: the next sync is enough, for this device only.
+#[test]
+fn a_room_whose_creator_did_not_hear_of_it_is_not_lost() {
+    let mut world = World::new(&["one.test", "two.test"]);
+    for name in ["alice", "phone"] {
+        world.add(name, &user("alice", "one.test"), Endorsement::Endorsed);
+    }
+    world.add("bob", &user("bob", "two.test"), Endorsement::Endorsed);
+    world.settle();
+    let room = world.create_unheard("alice", "!tea:one.test");
+    // The crash comes again, at each write of what the sync brings.
+    for writes in 0..40 {
+        world.client("alice").machine.as_mut().unwrap().journal_mut().fail_after(writes);
+        let input = world.next_sync("alice");
+        let now = world.now();
+        let alice = world.client("alice");
+        let taken = alice.machine.as_mut().unwrap().receive_sync(input, now, &mut alice.entropy);
+        alice.machine.as_mut().unwrap().journal_mut().heal();
+        world.reopen("alice");
+        if taken.is_ok() {
+            break;
+        }
+    }
+    world.settle();
+    world.invite("alice", &room, &user("bob", "two.test"));
+    world.join("bob", &room);
+    world.settle();
+    world.send("alice", &room, "here after all");
+    world.settle();
+    world.assert_together(&room, &["alice", "bob", "phone"]);
+    assert_eq!(world.transcript("bob", &room), ["here after all"]);
+    let log = world.client("phone").machine.as_mut().unwrap().log(&room).unwrap();
+    assert!(log.iter().all(|info| info.base.is_some()), "the other device made no room of its own: {log:?}");
+}

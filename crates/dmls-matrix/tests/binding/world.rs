@@ -145,16 +145,24 @@ impl World {
     }
 
     pub fn create(&mut self, name: &str, room: &str) -> RoomId {
+        let room = self.create_unheard(name, room);
+        let now = self.now();
+        let client = self.client(name);
+        let machine = client.machine.as_mut().unwrap();
+        machine.room_created(&room, now, &mut client.entropy).unwrap();
+        room
+    }
+
+    /// Makes a room, of which the device does not hear.
+    pub fn create_unheard(&mut self, name: &str, room: &str) -> RoomId {
         let device = self.device(name);
+        let content = self.client(name).machine.as_ref().unwrap().creation_content();
+        self.net.post(&device, room, "m.room.create", Some(""), content, None);
         for event in Machine::<MemoryStore>::initial_state() {
             let (kind, content) = (event["type"].as_str().unwrap().to_owned(), event["content"].clone());
             self.net.post(&device, room, &kind, Some(""), content, None);
         }
         self.member(name, room, &device.user, "join");
-        let now = self.now();
-        let client = self.client(name);
-        let machine = client.machine.as_mut().unwrap();
-        machine.room_created(&RoomId::from(room), now, &mut client.entropy).unwrap();
         RoomId::from(room)
     }
 
