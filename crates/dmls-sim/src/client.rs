@@ -24,10 +24,32 @@ pub type MachineError = Error<StoreError>;
 pub enum CrashPoint {
     /// Instead of the transaction with the write after so many more.
     Write(usize),
+    /// Instead of the transaction after so many more.
+    Commit(usize),
+    /// Right after the transaction after so many more, before anything follows from it.
+    Stored(usize),
     /// Before it carries out the request after so many more.
     Request(usize),
     /// After the server did what the request after so many more asked, before the device hears of it.
     Answer(usize),
+    /// As [`CrashPoint::Answer`], but only the connection breaks: the device hears that it failed, and goes on.
+    Cut(usize),
+    /// As [`CrashPoint::Cut`], and the device crashes once it has taken that in.
+    Torn(usize),
+}
+
+/// What becomes of the answer to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// It comes.
+    Whole,
+    /// The device crashes before it comes.
+    Never,
+    /// It breaks off.
+    Half {
+        /// And the device crashes then.
+        crashes: bool,
+    },
 }
 
 /// What a device was shown of one room's members: who is joined, and whose membership ended.
@@ -61,6 +83,8 @@ pub struct Client {
     /// When it does something next, by the world's clock.
     pub(crate) turn: Option<Timestamp>,
     pub(crate) crash: Option<CrashPoint>,
+    /// Requests that it began to carry out, syncs and what its user asked for among them.
+    pub requests: usize,
     /// A copy of the store that was laid aside.
     pub(crate) aside: Option<MemoryStore>,
     pub(crate) taken: BTreeSet<String>,
@@ -105,6 +129,7 @@ impl Client {
             rests: false,
             turn: None,
             crash: None,
+            requests: 0,
             aside: None,
             taken: BTreeSet::new(),
             members: BTreeMap::new(),
@@ -198,16 +223,33 @@ impl Client {
         Ok(())
     }
 
-    /// Counts a request down; `true` where it crashes.
-    pub(crate) fn crashes_at(&mut self, answer: bool) -> bool {
-        match (&mut self.crash, answer) {
-            (Some(CrashPoint::Request(left)), false) | (Some(CrashPoint::Answer(left)), true) => {
-                let now = *left == 0;
-                *left = left.saturating_sub(1);
-                now
+    /// A request is about to leave; `true` where the device crashes instead.
+    pub(crate) fn crashes_before(&mut self) -> bool {
+        self.requests += 1;
+        match &mut self.crash {
+            Some(CrashPoint::Request(0)) => true,
+            Some(CrashPoint::Request(left)) => {
+                *left -= 1;
+                false
             }
             _ => false,
         }
+    }
+
+    /// The server did what was asked; what becomes of its answer.
+    pub(crate) fn arrival(&mut self) -> Arrival {
+        let (left, arrival) = match &mut self.crash {
+            Some(CrashPoint::Answer(left)) => (left, Arrival::Never),
+            Some(CrashPoint::Cut(left)) => (left, Arrival::Half { crashes: false }),
+            Some(CrashPoint::Torn(left)) => (left, Arrival::Half { crashes: true }),
+            _ => return Arrival::Whole,
+        };
+        if *left > 0 {
+            *left -= 1;
+            return Arrival::Whole;
+        }
+        self.crash = None;
+        arrival
     }
 
     /// The endorsed devices of joined users, and the users who left, as this device was shown them.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 
 use dmls::journal::{Entry, Journal, Records, Table, Write};
 use zeroize::Zeroizing;
@@ -14,7 +15,19 @@ use crate::error::StoreError;
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     records: BTreeMap<Table, BTreeMap<Vec<u8>, Zeroizing<Vec<u8>>>>,
-    fault: Option<usize>,
+    fault: Option<Fault>,
+    commits: usize,
+}
+
+/// What is to go wrong.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// The single write after so many more fails, once.
+    Write(usize),
+    /// The process ends with the commit after so many more, before or after it is stored.
+    Death { commits: usize, stored: bool },
+    /// The process has ended: nothing is stored any more.
+    Dead,
 }
 
 impl MemoryStore {
@@ -32,7 +45,19 @@ impl MemoryStore {
     ///
     /// The count runs over commits; the commit that meets the fault changes nothing.
     pub fn fail_after(&mut self, writes: usize) {
-        self.fault = Some(writes);
+        self.fault = Some(Fault::Write(writes));
+    }
+
+    /// Lets the next `commits` commits through and ends the process with the one after: before it is `stored` or after.
+    ///
+    /// The process cannot end here, so that commit and all that follow fail until [`MemoryStore::heal`].
+    pub fn die_after(&mut self, commits: usize, stored: bool) {
+        self.fault = Some(Fault::Death { commits, stored });
+    }
+
+    /// Whether the process should have ended with a commit.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.fault, Some(Fault::Dead))
     }
 
     /// Disarms the fault.
@@ -40,17 +65,33 @@ impl MemoryStore {
         self.fault = None;
     }
 
-    fn meet_fault(&mut self, writes: usize) -> Result<(), StoreError> {
-        match self.fault {
-            Some(left) if writes > left => {
+    /// How many commits were stored that wrote anything.
+    pub fn commits(&self) -> usize {
+        self.commits
+    }
+
+    /// `true` if the commit is stored although it fails.
+    fn meet_fault(&mut self, writes: usize) -> Result<bool, StoreError> {
+        match &mut self.fault {
+            Some(Fault::Write(left)) if writes > *left => {
                 self.fault = None;
                 Err(StoreError::Full)
             }
-            Some(left) => {
-                self.fault = Some(left - writes);
-                Ok(())
+            Some(Fault::Write(left)) => {
+                *left -= writes;
+                Ok(false)
             }
-            None => Ok(()),
+            Some(Fault::Death { commits: 0, stored }) => {
+                let stored = *stored;
+                self.fault = Some(Fault::Dead);
+                if stored { Ok(true) } else { Err(dead()) }
+            }
+            Some(Fault::Death { commits, .. }) => {
+                *commits -= 1;
+                Ok(false)
+            }
+            Some(Fault::Dead) => Err(dead()),
+            None => Ok(false),
         }
     }
 }
@@ -71,7 +112,11 @@ impl Records for MemoryStore {
 
 impl Journal for MemoryStore {
     fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        self.meet_fault(writes.len())?;
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let dies = self.meet_fault(writes.len())?;
+        self.commits += 1;
         for write in writes {
             match write {
                 Write::Put { table, key, value } => {
@@ -82,15 +127,19 @@ impl Journal for MemoryStore {
                 }
             }
         }
-        Ok(())
+        if dies { Err(dead()) } else { Ok(()) }
     }
+}
+
+fn dead() -> StoreError {
+    StoreError::Io(io::Error::new(io::ErrorKind::Interrupted, "the process should have ended"))
 }
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { records, fault } = self;
+        let Self { records, fault, commits } = self;
         let sizes = records.iter().map(|(table, keys)| (table, keys.len()));
         f.write_str("MemoryStore ")?;
-        f.debug_map().entries(sizes).entry(&"fault", fault).finish()
+        f.debug_map().entries(sizes).entry(&"fault", fault).entry(&"commits", commits).finish()
     }
 }

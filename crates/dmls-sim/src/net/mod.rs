@@ -186,12 +186,13 @@ impl Net {
         link.is_some_and(|link| link.send(parcel, now, &mut self.chances))
     }
 
-    /// Makes a room: its creator is joined, and `state` follows.
+    /// Makes a room with what its create event says besides: its creator is joined, and `state` follows.
     pub(crate) fn create(
         &mut self,
         home: &ServerName,
         room: &RoomId,
         user: &str,
+        mut content: Value,
         state: &[Value],
         now: Timestamp,
     ) -> Result<(), Refusal> {
@@ -202,7 +203,8 @@ impl Net {
             state_key: Some(state_key),
             content,
         };
-        self.post(home, draft(CREATE, "", json!({ "room_version": "12" })), now)?;
+        content["room_version"] = json!("12");
+        self.post(home, draft(CREATE, "", content), now)?;
         self.post(home, draft(MEMBER, user, json!({ "membership": "join" })), now)?;
         for event in state {
             let event_type = event.get("type").and_then(Value::as_str).unwrap_or_default();
@@ -313,18 +315,18 @@ impl Net {
         let mut servers = self.residents(home, &self.arena[number.0].room);
         servers.extend(before);
         servers.retain(|to| to != home && *to != self.arena[number.0].origin);
+        servers.retain(|to| !self.mutes(home, to, number));
         for to in &servers {
             self.send(home, to, Parcel::Event(number), now);
-        servers.retain(|to| !self.mutes(home, to, number));
         }
     }
 
     /// A server is sent an event by another.
     fn receive(&mut self, from: &ServerName, to: &ServerName, number: EventNo) {
         let (room, scrambled) = (self.arena[number.0].room.clone(), self.reorders(from, to));
+        let muted = self.muted();
         let Some(server) = self.servers.get_mut(to) else { return };
         let Some(at) = server.rooms.get_mut(&room) else { return };
-        let muted = self.muted();
         if at.showing.get(&number).is_some_and(|showing| *showing != Showing::Missing) {
             return;
         }
@@ -348,11 +350,11 @@ impl Net {
 
     /// One event from elsewhere: live, or soft-failed.
     fn take(&mut self, to: &ServerName, number: EventNo) {
-        let event = &self.arena[number.0];
-        let Some(at) = self.servers.get_mut(to).and_then(|server| server.rooms.get_mut(&event.room)) else { return };
         if self.hides(to, number) {
             return;
         }
+        let event = &self.arena[number.0];
+        let Some(at) = self.servers.get_mut(to).and_then(|server| server.rooms.get_mut(&event.room)) else { return };
         if at.admits(&self.arena, event) {
             self.accept(to, number);
         } else {

@@ -23,7 +23,7 @@ impl Two {
     fn new() -> Self {
         let net = Net::new(&[hs(1), hs(2)], Stream::new(1, "net"), false);
         let mut two = Self { net, room: RoomId::from("!r"), now: Timestamp(1_000) };
-        two.net.create(&hs(1), &two.room, ALICE, &[], two.now).unwrap();
+        two.net.create(&hs(1), &two.room, ALICE, json!({}), &[], two.now).unwrap();
         for user in [BOB, CAROL] {
             two.invite(ALICE, user);
             two.join(user);

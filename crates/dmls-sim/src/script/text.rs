@@ -111,15 +111,23 @@ fn step(word: &str, rest: &str) -> Option<Step> {
     })
 }
 
+/// A word and the crash point that it makes.
+type Point = (&'static str, fn(usize) -> CrashPoint);
+
+const POINTS: [Point; 7] = [
+    ("write", CrashPoint::Write),
+    ("commit", CrashPoint::Commit),
+    ("stored", CrashPoint::Stored),
+    ("request", CrashPoint::Request),
+    ("answer", CrashPoint::Answer),
+    ("cut", CrashPoint::Cut),
+    ("torn", CrashPoint::Torn),
+];
+
 fn point(text: &str) -> Option<CrashPoint> {
     let (word, count) = text.split_once(' ')?;
-    let count = count.parse().ok()?;
-    Some(match word {
-        "write" => CrashPoint::Write(count),
-        "request" => CrashPoint::Request(count),
-        "answer" => CrashPoint::Answer(count),
-        _ => return None,
-    })
+    let (_, make) = POINTS.iter().find(|(known, _)| *known == word)?;
+    Some(make(count.parse().ok()?))
 }
 
 fn faults(text: &str) -> Option<Faults> {
@@ -169,9 +177,7 @@ impl fmt::Display for Step {
             Self::Offline(name) => write!(f, "offline {name}"),
             Self::Online(name) => write!(f, "online {name}"),
             Self::Crash(name) => write!(f, "crash {name}"),
-            Self::CrashAt(name, CrashPoint::Write(count)) => write!(f, "crash-at {name} write {count}"),
-            Self::CrashAt(name, CrashPoint::Request(count)) => write!(f, "crash-at {name} request {count}"),
-            Self::CrashAt(name, CrashPoint::Answer(count)) => write!(f, "crash-at {name} answer {count}"),
+            Self::CrashAt(name, point) => write!(f, "crash-at {name} {point}"),
             Self::Restart(name) => write!(f, "restart {name}"),
             Self::FillDisk(name, writes) => write!(f, "fill-disk {name} {writes}"),
             Self::Clone(from, name) => write!(f, "clone {from} {name}"),
@@ -180,18 +186,29 @@ impl fmt::Display for Step {
             Self::Steal(name) => write!(f, "steal {name}"),
             Self::Exhaust(name) => write!(f, "exhaust {name}"),
             Self::Clock(name, skew) => write!(f, "clock {name} {skew}"),
+            Self::Plot(name, ploy) => write!(f, "plot {name} {}", ploy.word()),
+            Self::Replace(name) => write!(f, "replace {name}"),
+            Self::Lie(server, lie) => write!(f, "lie {server} {}", lie.words()),
+            Self::Truth(server) => write!(f, "truth {server}"),
             Self::Cut(one, other) => write!(f, "cut {one} {other}"),
             Self::Heal(one, other) => write!(f, "heal {one} {other}"),
             Self::RestartServer(name) => write!(f, "restart-server {name}"),
             Self::Link(one, other, faults) => write!(f, "link {one} {other}{}", Words(faults)),
             Self::Wait(millis) => write!(f, "wait {millis}"),
             Self::Settle => f.write_str("settle"),
-            Self::Plot(name, ploy) => write!(f, "plot {name} {}", ploy.word()),
-            Self::Replace(name) => write!(f, "replace {name}"),
-            Self::Lie(server, lie) => write!(f, "lie {server} {}", lie.words()),
-            Self::Truth(server) => write!(f, "truth {server}"),
             Self::Close => f.write_str("close"),
         }
+    }
+}
+
+impl fmt::Display for CrashPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = match self {
+            Self::Write(count) | Self::Commit(count) | Self::Stored(count) | Self::Request(count) => count,
+            Self::Answer(count) | Self::Cut(count) | Self::Torn(count) => count,
+        };
+        let word = POINTS.iter().find(|(_, make)| make(*count) == *self).map_or("", |(word, _)| *word);
+        write!(f, "{word} {count}")
     }
 }
 

@@ -47,8 +47,13 @@ impl World {
     /// [`Fault::NoSuchDevice`].
     pub fn crash_at(&mut self, name: &Name, point: CrashPoint) -> Result<(), Fault> {
         let client = self.client(name)?;
-        if let (CrashPoint::Write(writes), Some(machine)) = (point, client.machine.as_mut()) {
-            machine.journal_mut().fail_after(writes);
+        if let Some(machine) = client.machine.as_mut() {
+            match point {
+                CrashPoint::Write(writes) => machine.journal_mut().fail_after(writes),
+                CrashPoint::Commit(commits) => machine.journal_mut().die_after(commits, false),
+                CrashPoint::Stored(commits) => machine.journal_mut().die_after(commits, true),
+                CrashPoint::Request(_) | CrashPoint::Answer(_) | CrashPoint::Cut(_) | CrashPoint::Torn(_) => {}
+            }
         }
         client.crash = Some(point);
         Ok(())

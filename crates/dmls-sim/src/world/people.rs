@@ -5,9 +5,13 @@ use dmls_store::MemoryStore;
 use serde_json::{Value, json};
 
 use super::{Fault, World};
+use crate::client::Arrival;
 use crate::net::Refusal;
 use crate::net::event::{MEMBER, POWER};
 use crate::trace::{Fact, Name};
+
+/// What stands in the place of an answer that did not come.
+const NO_ANSWER: Refusal = Refusal("M_NO_ANSWER");
 
 /// A server's word on what was asked of it.
 pub type Word = Result<(), Refusal>;
@@ -21,14 +25,20 @@ impl World {
         let client = self.client(name)?;
         let (home, user) = (client.home.clone(), client.device.user.clone());
         let state = Machine::<MemoryStore>::initial_state();
-        if let Err(refusal) = self.net.create(&home, room, &user, &state, self.now) {
-            return Ok(Err(refusal));
+        let content = client.machine.as_ref().map_or_else(|| json!({}), Machine::creation_content);
+        let created = self.ask(name, |world| {
+            let created = world.net.create(&home, room, &user, content, &state, world.now);
+            if created.is_ok() {
+                world.rooms.insert(room.clone());
+                world.note_net();
+            }
+            Ok(created)
+        })?;
+        if created.is_ok() {
+            self.call(name, |machine, now, entropy| machine.room_created(room, now, entropy))?;
         }
-        self.rooms.insert(room.clone());
-        self.note_net();
-        self.call(name, |machine, now, entropy| machine.room_created(room, now, entropy))?;
         self.stir(name);
-        Ok(Ok(()))
+        Ok(created)
     }
 
     /// A device's user invites somebody.
@@ -38,8 +48,10 @@ impl World {
     pub fn invite(&mut self, by: &Name, room: &RoomId, user: &str) -> Result<Word, Fault> {
         let client = self.client(by)?;
         let (home, inviter) = (client.home.clone(), client.device.user.clone());
-        let invited = self.net.invite(&home, room, &inviter, user, self.now);
-        self.member_posted(by, room, user, "invite", invited)
+        self.ask(by, |world| {
+            let invited = world.net.invite(&home, room, &inviter, user, world.now);
+            world.member_posted(by, room, user, "invite", invited)
+        })
     }
 
     /// A device's user joins.
@@ -49,8 +61,10 @@ impl World {
     pub fn join(&mut self, name: &Name, room: &RoomId) -> Result<Word, Fault> {
         let client = self.client(name)?;
         let (home, user) = (client.home.clone(), client.device.user.clone());
-        let joined = self.net.join(&home, room, &user, self.now);
-        self.member_posted(name, room, &user, "join", joined)
+        self.ask(name, |world| {
+            let joined = world.net.join(&home, room, &user, world.now);
+            world.member_posted(name, room, &user, "join", joined)
+        })
     }
 
     /// A device's user leaves.
@@ -67,9 +81,11 @@ impl World {
     /// # Errors
     /// [`Fault::NoSuchDevice`].
     pub fn set_membership(&mut self, by: &Name, room: &RoomId, user: &str, membership: &str) -> Result<Word, Fault> {
-        let posted = self.post(by, room, MEMBER, Some(user), json!({ "membership": membership }), None)?;
-        self.rouse();
-        Ok(posted.map(|_| ()))
+        self.ask(by, |world| {
+            let posted = world.post(by, room, MEMBER, Some(user), json!({ "membership": membership }), None)?;
+            world.rouse();
+            Ok(posted.map(|_| ()))
+        })
     }
 
     /// A device's user gives somebody power.
@@ -83,6 +99,21 @@ impl World {
         let posted = self.post(by, room, POWER, Some(""), levels, None)?;
         self.rouse();
         Ok(posted.map(|_| ()))
+    }
+
+    /// What a device asks of its server for its user, who is not told where the answer is lost.
+    fn ask(&mut self, name: &Name, ask: impl FnOnce(&mut Self) -> Result<Word, Fault>) -> Result<Word, Fault> {
+        if self.client(name)?.crashes_before() {
+            self.crash(name)?;
+            return Ok(Err(NO_ANSWER));
+        }
+        let word = ask(self)?;
+        match self.client(name)?.arrival() {
+            Arrival::Whole => return Ok(word),
+            Arrival::Half { crashes: false } => {}
+            Arrival::Half { crashes: true } | Arrival::Never => self.crash(name)?,
+        }
+        Ok(Err(NO_ANSWER))
     }
 
     fn member_posted(

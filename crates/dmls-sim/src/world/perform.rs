@@ -31,12 +31,8 @@ impl World {
                 let count = self.net.upload_keys(&device, one_time, fallback.as_ref());
                 Ok(Response::Json(json!({ "one_time_key_counts": { algorithm(): count } })))
             }
-            Request::KeysQuery { users } => {
-                for user in users {
-                    self.tell_devices(name, &home, user)?;
-                }
-                Ok(Response::Done)
-            }
+            // What it tells is for who gets the answer.
+            Request::KeysQuery { .. } => Ok(Response::Done),
             Request::KeysClaim { devices, .. } => {
                 let mut keys = json!({});
                 for target in devices {
@@ -76,12 +72,19 @@ impl World {
         })
     }
 
-    fn tell_devices(&mut self, name: &Name, home: &ServerName, user: &str) -> Result<(), Fault> {
-        let Some(devices) = self.net.query(home, user) else { return Ok(()) };
-        let facts = UserDevices { user: user.to_owned(), devices: devices.clone() };
-        let told = self.call(name, |machine, now, entropy| machine.receive_device_facts(facts, now, entropy))?;
-        if told.is_some() {
-            self.client(name)?.told.insert(user.to_owned(), devices);
+    /// A device is told its server's newest word on the devices of users.
+    pub(super) fn tell_devices(&mut self, name: &Name, users: &[String]) -> Result<(), Fault> {
+        let home = self.client(name)?.home.clone();
+        for user in users {
+            let Some(devices) = self.net.query(&home, user) else { continue };
+            let facts = UserDevices { user: user.to_owned(), devices: devices.clone() };
+            let told = self.call(name, |machine, now, entropy| machine.receive_device_facts(facts, now, entropy))?;
+            let known = self.client(name)?.told.entry(user.to_owned()).or_default();
+            if told.is_some() {
+                known.clear();
+            }
+            // Where the store failed it knows these, or those from before.
+            known.extend(devices);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use dmls::id::Device;
 use dmls_matrix::error::Error;
+use dmls_matrix::request::{Failure, Request};
 use dmls_matrix::sync::{SyncInput, ToDeviceEvent};
 use dmls_matrix::view::Report;
 use dmls_matrix::{Machine, RoomId};
@@ -9,7 +10,7 @@ use dmls_store::MemoryStore;
 use serde_json::Value;
 
 use super::{Fault, World, fault};
-use crate::client::{CrashPoint, MachineError};
+use crate::client::{Arrival, CrashPoint, MachineError};
 use crate::trace::{Fact, Name, Seal};
 
 impl World {
@@ -23,9 +24,9 @@ impl World {
             self.work(name)?;
         }
         self.note_desired(name);
-        self.audit(name)?;
         #[cfg(dmls_mutants)]
         self.keep_new_states(name)?;
+        self.audit(name)?;
         self.plan(name)
     }
 
@@ -45,17 +46,33 @@ impl World {
         client.rests = false;
         // What was listed before may no longer be right.
         client.todo.clear();
+        if client.crashes_before() {
+            return self.crash(name);
+        }
         let Some(synced) = self.net.sync(&device, since) else { return Ok(()) };
+        match self.client(name)?.arrival() {
+            Arrival::Whole => {}
+            // It asks again from where it stood.
+            Arrival::Half { crashes: false } => return Ok(()),
+            Arrival::Half { crashes: true } | Arrival::Never => return self.crash(name),
+        }
         let letters: Vec<_> = synced.letters.iter().filter_map(letter).collect();
         let Some(input) = SyncInput::parse(&synced.body, letters) else { return Ok(()) };
         let taken = self.call(name, |machine, now, entropy| machine.receive_sync(input, now, entropy))?;
-        if taken.is_none() {
-            return Ok(());
-        }
         let rooms: Vec<_> = self.rooms.iter().cloned().collect();
         for room in rooms {
-            let members = self.net.memberships(&home, &room);
-            self.client(name)?.members.insert(room, members);
+            let (joined, left) = self.net.memberships(&home, &room);
+            let members = self.client(name)?.members.entry(room).or_default();
+            if taken.is_some() {
+                *members = (joined, left);
+            } else {
+                // Where the store failed it knows these, or those from before.
+                members.1.retain(|user| !joined.contains(user));
+                members.0.extend(joined);
+            }
+        }
+        if taken.is_none() {
+            return Ok(());
         }
         let mut ids = Vec::new();
         for section in ["join", "leave"] {
@@ -80,13 +97,19 @@ impl World {
             }
             return Ok(());
         };
-        if client.crashes_at(false) {
+        if client.crashes_before() {
             return self.crash(name);
         }
         self.counts.requests += 1;
         let answer = self.perform(name, &next.request)?;
-        if self.client(name)?.crashes_at(true) {
-            return self.crash(name);
+        let arrival = self.client(name)?.arrival();
+        let answer = match arrival {
+            Arrival::Whole => answer,
+            Arrival::Half { .. } => Err(Failure::default()),
+            Arrival::Never => return self.crash(name),
+        };
+        if let (Request::KeysQuery { users }, Ok(_)) = (&next.request, &answer) {
+            self.tell_devices(name, users)?;
         }
         let took = answer.as_ref().map(|answer| super::perform::shown(&next.request, answer)).unwrap_or_default();
         let report = self.call(name, |machine, now, entropy| match answer {
@@ -96,7 +119,7 @@ impl World {
         if report.is_some() {
             self.took(name, took)?;
         }
-        Ok(())
+        if arrival == (Arrival::Half { crashes: true }) { self.crash(name) } else { Ok(()) }
     }
 
     /// Calls the machine; `None` if its store failed, which is then a crash or a full disk as was arranged.
@@ -120,6 +143,9 @@ impl World {
             self.note(Fact::Sealed { name: name.clone(), seals: used });
         }
         let client = self.client(name)?;
+        if client.journal().is_dead() {
+            return self.crash(name).map(|()| None);
+        }
         match called {
             Ok(value) => {
                 for remark in value.remarks() {
