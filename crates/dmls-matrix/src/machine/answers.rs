@@ -140,6 +140,9 @@ impl<J: Journal> Machine<J> {
         let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
         room.fetched(event_id);
         let Some((event, commit)) = commit else { return Ok(()) };
+        if !welcomes.is_empty() {
+            room.note_unseen(event_id);
+        }
         room.remember_commit(event_id, &commit.bytes);
         // A Welcome comes before its own commit: the commit alone could only wait.
         self.join_by_welcomes(id, now, entropy, report)?;
@@ -161,8 +164,8 @@ impl<J: Journal> Machine<J> {
         let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
         let pages_left = gap.pages_left.saturating_sub(1);
         let next = end.filter(|end| !met && pages_left > 0 && *end != gap.from);
-        room.record.gap = next.map(|from| Gap { from, before: placing.anchor(), until: gap.until, pages_left });
-        room.save();
+        let rest = next.map(|from| Gap { from, before: placing.anchor(), until: gap.until.clone(), pages_left });
+        room.paged_gap(gap, rest);
         Ok(())
     }
 

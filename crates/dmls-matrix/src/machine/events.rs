@@ -111,7 +111,10 @@ impl<J: Journal> Machine<J> {
         };
         match sealed {
             Err(refused) => self.take_refused(id, event, &refused, placing, report),
-            Ok(Sealed::Commit(commit)) => self.take_commit(id, event, commit, now, entropy, report),
+            Ok(Sealed::Commit(commit)) => {
+                room.note_seen(event.event_id);
+                self.take_commit(id, event, commit, now, entropy, report)
+            }
             Ok(Sealed::Message(message)) => self.take_message(id, event, message, placing, now, entropy, report),
         }
     }

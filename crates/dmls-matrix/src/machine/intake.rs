@@ -298,14 +298,18 @@ impl crate::room::Room {
     }
 
     fn note_gap(&mut self, input: &RoomInput, placing: &Placing) {
-        let (true, Some(from), Some(until)) = (input.limited, &input.prev_batch, &self.record.newest_event) else {
-            return;
-        };
+        let (true, Some(from)) = (input.limited, &input.prev_batch) else { return };
         let before = placing.anchor().just_before();
-        // Below a gap that is still open the same holds: paging goes on down to where that one ends.
-        let open = self.record.gap.take().and_then(|gap| gap.until);
-        let until = open.or_else(|| Some(until.clone()));
-        self.record.gap = Some(Gap { from: from.clone(), before, until, pages_left: MAX_GAP_PAGES });
+        let gap = |until| Gap { from: from.clone(), before, until, pages_left: MAX_GAP_PAGES };
+        match (self.record.newest_event.clone(), self.record.gap.take()) {
+            (None, _) => self.record.beginning = Some(gap(None)),
+            // Below a gap that is still open the same holds: paging goes on down to where that one ends.
+            (_, Some(Gap { until: Some(until), .. })) => self.record.gap = Some(gap(Some(until))),
+            (Some(newest), open) => {
+                self.record.beginning = open.or(self.record.beginning.take());
+                self.record.gap = Some(gap(Some(newest)));
+            }
+        }
         self.save();
     }
 

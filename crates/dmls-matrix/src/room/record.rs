@@ -1,6 +1,6 @@
 //! The stored form of what a room remembers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dmls::effect::EpochRef;
 use dmls::id::{Device, EpochId, Timestamp};
@@ -29,6 +29,12 @@ pub(crate) struct RoomRecord {
     pub(crate) entries: Vec<EntryPoint>,
     /// A gap in the timeline that is being filled.
     pub(crate) gap: Option<Gap>,
+    /// What lies before the first sync of a room that came when this device was away, as far as nobody paged there.
+    #[serde(default)]
+    pub(crate) beginning: Option<Gap>,
+    /// Commits that this device was welcomed with and that no sync and no page has shown yet.
+    #[serde(default)]
+    pub(crate) unseen: BTreeSet<String>,
     /// The newest timeline event that was taken in.
     pub(crate) newest_event: Option<String>,
     /// The list of members may be wrong: ask for it.
@@ -53,6 +59,8 @@ impl Default for RoomRecord {
             waiting_since: None,
             entries: Vec::new(),
             gap: None,
+            beginning: None,
+            unseen: BTreeSet::new(),
             newest_event: None,
             members_stale: false,
             unread: BTreeMap::new(),
@@ -76,7 +84,7 @@ pub(crate) struct Gap {
     pub(crate) from: String,
     /// The place before which the missing messages belong.
     pub(crate) before: Place,
-    /// Paging ends at this event.
+    /// Paging ends at this event; without one, once all commits were seen that this device was welcomed with.
     pub(crate) until: Option<String>,
     pub(crate) pages_left: u16,
 }

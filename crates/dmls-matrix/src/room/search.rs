@@ -11,7 +11,7 @@ use dmls::journal::Write;
 use super::Room;
 use super::lineage::Lineage;
 use super::queue::{Item, ToDeviceItem, fresh_name};
-use super::record::{Place, Search, Stage};
+use super::record::{Gap, Place, Search, Stage};
 use crate::names;
 use crate::table;
 use crate::wire::request::{CommitRequest, MergeRequest};
@@ -105,6 +105,7 @@ impl Room {
         let needs = self.group.needs(now);
         self.tend_commits(&needs, own, now, entropy)?;
         self.tend_merge_values(&needs, now, entropy)?;
+        self.tend_beginning();
         self.tend_paging(now);
         Ok(())
     }
@@ -278,6 +279,43 @@ impl Room {
         self.paging.attempts += 1;
         let next = PAGING_PAUSES.get(self.paging.attempts).copied().unwrap_or_default();
         self.paging.next = now.plus(next);
+    }
+
+    /// A commit that this device was welcomed with was fetched: as long as nothing shows where it stands, messages after
+    /// it may be missing.
+    pub(crate) fn note_unseen(&mut self, event_id: &str) {
+        let known = self.recent_commit(event_id).is_some() || self.record.unseen.len() >= MAX_SEARCHES;
+        if !known && self.record.unseen.insert(event_id.to_owned()) {
+            self.save();
+        }
+    }
+
+    /// A sync or a page shows a commit.
+    pub(crate) fn note_seen(&mut self, event_id: &str) {
+        if self.record.unseen.remove(event_id) {
+            self.save();
+        }
+    }
+
+    /// Pages on before the first sync if this device was welcomed there.
+    fn tend_beginning(&mut self) {
+        if self.record.gap.is_none() && !self.record.unseen.is_empty() {
+            self.record.gap = self.record.beginning.take();
+            if self.record.gap.is_none() {
+                self.record.unseen.clear();
+            }
+            self.save();
+        }
+    }
+
+    /// A page of a gap was taken in; `rest` is what remains of it.
+    pub(crate) fn paged_gap(&mut self, gap: Gap, rest: Option<Gap>) {
+        let enough = gap.until.is_none() && self.record.unseen.is_empty();
+        (self.record.gap, self.record.beginning) = match rest {
+            Some(rest) if enough => (None, Some(rest)),
+            rest => (rest, self.record.beginning.take()),
+        };
+        self.save();
     }
 
     /// An event was fetched, or could not be: whoever still searches has tried this hint.
