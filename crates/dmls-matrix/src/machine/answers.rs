@@ -93,7 +93,7 @@ impl<J: Journal> Machine<J> {
                 let Some(Item::Draft(draft)) = room.queue.get(&number) else { return Ok(()) };
                 let place = draft.place;
                 if let Some(row) = room.row(&self.journal, place)? {
-                    room.finish_draft(place, row, &event_id);
+                    room.finish_draft(place, row, &event_id, None);
                 }
                 room.drop_item(number);
                 super::calls::note_changed(report, id);

@@ -15,7 +15,7 @@ use crate::names::ENCRYPTED;
 use crate::room::Room;
 use crate::room::members::Departure;
 use crate::room::queue::Item;
-use crate::room::record::{Place, RowRecord, RowState};
+use crate::room::record::{Place, RowRecord, RowState, SealedAs};
 use crate::room::rows::{Name, code_of_text};
 use crate::view::{Encryption, EpochName, Remark, Report, UtdCode};
 use crate::wire::room::{self, CommitContent, MessageContent, RawEvent, Refused, Sealed};
@@ -180,7 +180,7 @@ impl<J: Journal> Machine<J> {
         let MessageContent { bytes, epoch } = message;
         let name = Name::Ciphertext(&bytes);
         if let Some(place) = room.place(&self.journal, &name)? {
-            if event.sender == user && room.take_echo(&self.journal, place, event, placing)? {
+            if event.sender == user && room.take_echo(&self.journal, place, event, &name.key(), placing)? {
                 note_changed(report, id);
                 return self.flush(id);
             }
@@ -312,18 +312,23 @@ impl Room {
     }
 
     /// One's own message came back: the server has it. `false` for a copy under another event id.
+    ///
+    /// What was sealed anew may be in the room twice: it is listed once.
     fn take_echo<J: Journal>(
         &mut self,
         journal: &J,
         place: Place,
         event: &RawEvent<'_>,
+        key: &[u8],
         placing: &mut Placing,
     ) -> Result<bool, Error<J::Error>> {
         let Some(row) = self.row(journal, place)? else { return Ok(false) };
-        if row.event_id.as_deref().is_some_and(|known| known != event.event_id) {
+        let same = |sealed: &&SealedAs| *sealed.key == *key;
+        let Some(sealed) = row.sealed.iter().find(same) else { return Ok(false) };
+        if sealed.event.as_deref().is_some_and(|known| known != event.event_id) {
             return Ok(false);
         }
-        self.finish_draft(place, row, event.event_id);
+        self.finish_draft(place, row, event.event_id, Some(key));
         self.put_in_order(journal, place, event, placing)?;
         Ok(true)
     }
@@ -344,16 +349,20 @@ impl Room {
         self.keep_row(to, &row);
         self.name_row(&Name::Event(event.event_id), to);
         self.name_row(&Name::Message(&device, &message_id.0), to);
-        if let Some(bytes) = crate::wire::bytes(event.content, "ciphertext") {
-            self.name_row(&Name::Ciphertext(&bytes), to);
+        for sealed in &row.sealed {
+            self.name_row(&Name::Kept(&sealed.key), to);
         }
         placing.step(to);
         Ok(true)
     }
 
-    /// The own message at `place` is in the room.
-    pub(super) fn finish_draft(&mut self, place: Place, mut row: RowRecord, event_id: &str) {
-        row.event_id = Some(event_id.to_owned());
+    /// The own message at `place` is in the room, as what was sealed last or as the ciphertext of this key.
+    pub(super) fn finish_draft(&mut self, place: Place, mut row: RowRecord, event_id: &str, key: Option<&[u8]>) {
+        let of_key = |sealed: &&mut SealedAs| key.is_none_or(|key| *sealed.key == *key);
+        if let Some(sealed) = row.sealed.iter_mut().rfind(of_key) {
+            sealed.event = Some(event_id.to_owned());
+        }
+        row.event_id.get_or_insert_with(|| event_id.to_owned());
         self.keep_row(place, &row);
         self.name_row(&Name::Event(event_id), place);
         let here = |item: &Item| matches!(item, Item::Draft(draft) if draft.place == place);
@@ -379,6 +388,7 @@ fn new_row(event: &RawEvent<'_>, epoch: Option<&EpochRef>, state: RowState) -> R
         epoch: epoch.map(|epoch| EpochName { height: epoch.height, creator: epoch.creator.clone() }),
         in_order: true,
         ciphertext: None,
+        sealed: Vec::new(),
         state,
     }
 }

@@ -128,7 +128,7 @@ impl Room {
     }
 
     fn message(&self, row: RowRecord, codes: &mut BTreeMap<EpochId, UtdCode>) -> MessageRow {
-        let RowRecord { event_id, sender, ts, epoch_id, epoch, in_order: _, ciphertext: _, state } = row;
+        let RowRecord { event_id, sender, ts, epoch_id, epoch, in_order: _, ciphertext: _, sealed: _, state } = row;
         let epoch = epoch_id.and_then(|id| self.epoch_name(&id)).or(epoch);
         let readers = epoch_id.and_then(|id| self.group.readers(&id));
         let mut out = MessageRow {

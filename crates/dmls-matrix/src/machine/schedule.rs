@@ -15,6 +15,7 @@ use crate::id::RoomId;
 use crate::plaintext;
 use crate::room::Room;
 use crate::room::queue::{Item, SealedDraft, fresh_name};
+use crate::room::record::SealedAs;
 use crate::room::rows::Name;
 use crate::view::{EpochName, Report};
 
@@ -259,6 +260,7 @@ impl<J: Journal> Machine<J> {
             let name = EpochName { height: sealed.epoch.height, creator: sealed.epoch.creator.clone() };
             if let Some(mut row) = row {
                 (row.epoch_id, row.epoch) = (Some(sealed.epoch.id), Some(name));
+                row.sealed.push(SealedAs { key: Name::Ciphertext(&sealed.bytes).key().into(), event: None });
                 room.keep_row(draft.place, &row);
             }
             room.name_row(&Name::Ciphertext(&sealed.bytes), draft.place);

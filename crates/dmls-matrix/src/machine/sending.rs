@@ -150,6 +150,7 @@ impl Room {
             epoch: None,
             in_order: false,
             ciphertext: None,
+            sealed: Vec::new(),
             state: RowState::Readable {
                 device: own.clone(),
                 message_id: message_id.clone(),

@@ -150,7 +150,19 @@ pub(crate) struct RowRecord {
     /// While it waits: how its ciphertext is found.
     #[serde(default)]
     pub(crate) ciphertext: Option<ByteBuf>,
+    /// Of an own message: everything that it was sealed as, newest last.
+    #[serde(default)]
+    pub(crate) sealed: Vec<SealedAs>,
     pub(crate) state: RowState,
+}
+
+/// One ciphertext of an own message: what may no longer leave is sealed anew, and may have left all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SealedAs {
+    /// How it is found.
+    pub(crate) key: ByteBuf,
+    /// The event that it is in the room.
+    pub(crate) event: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! Every message that a device took to be sent is read exactly once by every device of its epoch and room, and by no
 //! other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dmls_matrix::view::{MessageRow, UtdCode};
 use dmls_matrix::{MessageId, RoomId};
@@ -15,6 +15,7 @@ use crate::trace::{End, Fact, Showing, Trace};
 pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (id, room) in &book.rooms {
+        let names = names(trace, id);
         findings.extend(never_sent(trace, book, id, room));
         for (name, end) in &trace.ends {
             let Some(view) = end.views.get(id) else { continue };
@@ -35,14 +36,25 @@ pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
         }
         for (name, end) in members(trace, book, room) {
             let rows = end.views.get(id).map(|view| by_event(&view.messages)).unwrap_or_default();
+            let read: BTreeSet<_> = rows.values().filter_map(|row| row.message_id.as_ref()).collect();
             for message in &room.messages {
-                if let Some((fault, text)) = missed(book, room, end, message, &rows) {
+                let again = names.get(message.event_id.as_str()).is_some_and(|name| read.contains(name));
+                let missed = missed(book, room, end, message, &rows).filter(|_| !again);
+                if let Some((fault, text)) = missed {
                     findings.push(Finding { fault, room: id.clone(), name: name.clone(), text });
                 }
             }
         }
     }
     findings
+}
+
+/// Which message an event is, by the word of those who read it: what its sender sealed anew may be in the room twice, and
+/// is listed once.
+fn names<'a>(trace: &'a Trace, id: &RoomId) -> BTreeMap<&'a str, &'a MessageId> {
+    let views = trace.ends.values().filter(|end| end.honest).filter_map(|end| end.views.get(id));
+    let rows = views.flat_map(|view| &view.messages);
+    rows.filter_map(|row| Some((row.event_id.as_deref()?, row.message_id.as_ref()?))).collect()
 }
 
 type Rows<'a> = BTreeMap<&'a str, &'a MessageRow>;
