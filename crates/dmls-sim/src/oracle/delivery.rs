@@ -115,7 +115,8 @@ fn never_sent(trace: &Trace, book: &Book, id: &RoomId, room: &Room) -> Vec<Findi
             continue;
         };
         // A device that was logged in anew knows nothing of what it was to send before.
-        if book.keys_now.get(&name_of(&end.device)).is_some_and(|(_, since)| *since > place) {
+        let anew = book.keys_now.get(&name_of(&end.device)).is_some_and(|(_, since)| *since > place);
+        if anew || was_put_out(trace, place, id, end) {
             continue;
         }
         let rows = end.views.get(id).map(|view| view.messages.as_slice()).unwrap_or_default();
@@ -130,6 +131,16 @@ fn never_sent(trace: &Trace, book: &Book, id: &RoomId, room: &Room) -> Vec<Findi
         }
     }
     findings
+}
+
+/// Whether after this entry the device's own server did not take it for a member: it refuses for good what waited.
+fn was_put_out(trace: &Trace, after: usize, id: &RoomId, end: &End) -> bool {
+    trace.entries[after..].iter().any(|entry| match &entry.fact {
+        Fact::Membership { server, room, user, membership, .. } => {
+            (server, room, user) == (&end.server, id, &end.device.user) && membership != "join"
+        }
+        _ => false,
+    })
 }
 
 /// Messages that stand in more than one row.
