@@ -76,7 +76,9 @@ fn without_outsiders<'a>(dag: &'a Dag, desired: &Desired) -> Vec<&'a Epoch> {
 }
 
 fn rank(dag: &Dag, head: &Epoch, fork: &Fork, desired: &Desired) -> Rank {
-    let missing = desired.devices.iter().filter(|(device, facts)| !head.has(device, &facts.key)).count();
+    let stranded = dag.stranded(head);
+    let there = |device, key| head.has(device, key) && !stranded.contains_key(device);
+    let missing = desired.devices.iter().filter(|(device, facts)| !there(device, &facts.key)).count();
     Rank {
         missing,
         outside: head.outside(desired).count(),

@@ -68,6 +68,11 @@ impl Epoch {
         self.leaves.iter().any(|leaf| leaf.device == *device && leaf.key == *key)
     }
 
+    /// The leaf of a device.
+    pub(crate) fn leaf_of(&self, device: &Device) -> Option<&Leaf> {
+        self.leaves.iter().find(|leaf| leaf.device == *device)
+    }
+
     /// Whether a member of the base is one here too, mostly in the same place.
     fn keeps(&self, leaf: &Leaf) -> bool {
         let place = self.leaves.binary_search_by_key(&leaf.index, |other| other.index);
@@ -182,6 +187,24 @@ impl Dag {
             chain.push(base.id);
         }
         chain
+    }
+
+    /// Members of `head` that cannot use their leaf there: they came back by external commit elsewhere, and since then
+    /// neither committed on this line nor were added to it; with the event of that commit (SPEC §3.12).
+    pub(crate) fn stranded(&self, head: &Epoch) -> BTreeMap<&Device, &Locator> {
+        let external = self.accepted().filter(|epoch| epoch.kind == EpochKind::External);
+        let back: Vec<_> = external.filter(|epoch| head.leaf_of(&epoch.creator).is_some()).collect();
+        if back.is_empty() {
+            return BTreeMap::new();
+        }
+        let chain = self.base_chain(&head.id);
+        let chain: Vec<_> = chain.iter().filter_map(|id| self.get(id)).collect();
+        let took_note = |back: &Epoch| {
+            let fresh = |epoch: &&&Epoch| epoch.creator == back.creator || epoch.added.contains(&back.creator);
+            chain.iter().filter(fresh).any(|epoch| self.ancestry(&epoch.id).contains(&back.id))
+        };
+        let stranded = back.into_iter().filter(|back| !took_note(back));
+        stranded.map(|back| (&back.creator, &back.locator)).collect()
     }
 
     /// The height of an epoch, by name if it is not accepted here.

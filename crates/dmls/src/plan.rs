@@ -1,12 +1,14 @@
 //! What a member should do by itself, and when (SPEC §3.3).
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest, Sha256};
 
 use crate::base::{collapse, eligible};
 use crate::codec::push_vector;
-use crate::dag::{Dag, Epoch};
+use crate::dag::{Dag, Epoch, is_desired};
 use crate::defence;
-use crate::id::{Device, EpochId};
+use crate::id::{Device, EpochId, Locator};
 use crate::input::Desired;
 use crate::mls::Leaf;
 
@@ -23,6 +25,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) differing: Vec<EpochId>,
     /// This device must update before it speaks.
     pub(crate) stale: bool,
+    /// Members that cannot use their leaf in the base, with the event of the external commit by which they came back.
+    pub(crate) stranded: BTreeMap<Device, Locator>,
 }
 
 impl<'a> Plan<'a> {
@@ -35,11 +39,15 @@ impl<'a> Plan<'a> {
     ) -> Option<Self> {
         let heads = eligible(dag, desired);
         let (&base, others) = heads.split_first()?;
-        let missing = desired.devices.iter().filter(|(device, facts)| !base.has(device, &facts.key));
+        let stranded = dag.stranded(base);
+        let there = |device, key| base.has(device, key) && !stranded.contains_key(device);
+        let missing = desired.devices.iter().filter(|(device, facts)| !there(device, &facts.key));
         let add = missing.map(|(device, _)| device.clone()).filter(|device| device != own && !refused(device));
         #[cfg(dmls_mutants)]
         let add = add.filter(|device| defence::on("F7") || !added_before(dag, base, device));
-        let remove = base.outside(desired).filter(|_| defence::on("F19"));
+        let unusable =
+            |leaf: &&Leaf| !is_desired(desired, leaf) && defence::on("F19") || stranded.contains_key(&leaf.device);
+        let remove = base.leaves.iter().filter(unusable);
         #[cfg(dmls_mutants)]
         let remove = remove.chain(removed_elsewhere(&heads));
         let differing = others.iter().filter(|head| !collapse(base, head, desired)).map(|head| head.id);
@@ -50,6 +58,7 @@ impl<'a> Plan<'a> {
             differing: differing.collect(),
             resolve: others.to_vec(),
             stale: defence::on("F8") && defence::on("C11") && stale(dag, base),
+            stranded: stranded.into_iter().map(|(device, event)| (device.clone(), event.clone())).collect(),
         })
     }
 
@@ -70,7 +79,8 @@ impl<'a> Plan<'a> {
         }
         let everywhere = |device: &Device| {
             desired.devices.get(device).is_some_and(|facts| {
-                self.base.has(device, &facts.key) && self.resolve.iter().all(|head| head.has(device, &facts.key))
+                let there = self.base.has(device, &facts.key) && !self.stranded.contains_key(device);
+                there && self.resolve.iter().all(|head| head.has(device, &facts.key))
             })
         };
         let mine = lot(self, own);

@@ -386,7 +386,9 @@ impl Group {
                 (kept.chain(&processed.added).cloned().collect(), None, None, None)
             }
         };
-        if own_leaf.is_none() {
+        // Who is added again in the same commit is told of it by its Welcome.
+        let again = processed.added.iter().any(|leaf| leaf.device == *self.own.device());
+        if own_leaf.is_none() && !again {
             batch.notices.push(Notice::RemovedHere { epoch: id });
         }
         let epoch = Epoch {

@@ -82,8 +82,8 @@ impl Group {
             plan.resolve.iter().copied().filter(|head| head.merge_export.is_some()).collect();
         resolves.sort_by_key(|head| head.id);
         let input = |head: &&Epoch| head.merge_export.clone().map(|export| (InputKind::Head, head.id, export));
-        let removes: Vec<_> =
-            plan.remove.iter().map(|leaf| ((*leaf).clone(), self.cause_of_removal(&leaf.device))).collect();
+        let cause = |device| plan.stranded.get(device).cloned().unwrap_or_else(|| self.cause_of_removal(device));
+        let removes: Vec<_> = plan.remove.iter().map(|leaf| ((*leaf).clone(), cause(&leaf.device))).collect();
         let kept = base.leaves.iter().filter(|leaf| plan.remove.iter().all(|gone| gone.index != leaf.index));
         let missing = |leaf: &&Leaf| resolves.iter().any(|head| !head.has(&leaf.device, &leaf.key));
         Ok(Decision {
