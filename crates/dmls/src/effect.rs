@@ -210,8 +210,8 @@ pub enum Publish {
     CommitReply {
         /// Who asked.
         to: Device,
-        /// Commits with the locators they were found at.
-        commits: Vec<(Option<Locator>, Vec<u8>)>,
+        /// Commits with the epochs that they make, whose locators tell where they were found.
+        commits: Vec<(EpochRef, Vec<u8>)>,
     },
 }
 

@@ -19,7 +19,8 @@ use crate::names;
 use crate::sync::ToDeviceEvent;
 use crate::table;
 use crate::view::{Remark, Report};
-use crate::wire::request::{CommitReply, CommitRequest, MergeReply, MergeRequest, asker};
+use crate::wire::request::{CommitReply, CommitRequest, MergeReply, MergeRequest, ServedCommit, asker};
+use crate::wire::room::CommitContent;
 use crate::wire::welcome::{self, Body, WelcomeContent};
 use crate::wire::{Malformed, room};
 
@@ -252,13 +253,19 @@ impl<J: Journal> Machine<J> {
             Ok(reply) => reply,
             Err(malformed) => return Ok(Err(malformed)),
         };
-        for (locator, bytes) in reply.commits {
+        for ServedCommit { locator, bytes, makes } in reply.commits {
+            let story = makes.and_then(|makes| CommitContent::said(&reply.room, &bytes, makes));
+            let at = locator.clone().unwrap_or_default();
             let input = Input::Commit { bytes, locator, from: event.sender.clone() };
             let taken = self.take_from_member(&reply.room, &event.sender, input, now, entropy, report)?;
             if taken.is_err() {
                 return Ok(taken);
             }
+            if let (Some(story), Some(room)) = (story, self.rooms.get_mut(&reply.room)) {
+                room.hear(&story, &at.0, &event.sender);
+            }
         }
+        self.flush(&reply.room)?;
         Ok(Ok(()))
     }
 

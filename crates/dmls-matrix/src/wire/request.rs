@@ -1,10 +1,11 @@
 //! Requests between members and their answers, to-device.
 
+use dmls::effect::EpochRef;
 use dmls::id::{Device, EpochId, Locator};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{Malformed, bytes, epoch_id, id};
+use super::{Malformed, bytes, epoch, epoch_id, epoch_json, id};
 use crate::id::RoomId;
 use crate::names::{base64, base64url};
 
@@ -22,11 +23,19 @@ pub(crate) struct CommitRequest {
     pub(crate) device: String,
 }
 
-/// Raw commits with where they were found.
+/// Raw commits with where they were found, and the epochs that they are said to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CommitReply {
     pub(crate) room: RoomId,
-    pub(crate) commits: Vec<(Option<Locator>, Vec<u8>)>,
+    pub(crate) commits: Vec<ServedCommit>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServedCommit {
+    pub(crate) locator: Option<Locator>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) makes: Option<EpochRef>,
 }
 
 /// A member lacks the merge inputs of a commit.
@@ -65,15 +74,15 @@ impl CommitRequest {
 
 impl CommitReply {
     /// As many contents as are needed for every one to fit into a to-device message.
-    pub(crate) fn contents(room: &RoomId, commits: &[(Option<Locator>, Vec<u8>)]) -> Vec<Value> {
+    pub(crate) fn contents(room: &RoomId, commits: &[(EpochRef, Vec<u8>)]) -> Vec<Value> {
         let mut out = Vec::new();
         let (mut batch, mut size) = (Vec::new(), 0);
-        for (locator, bytes) in commits {
-            let mut item = json!({ "ciphertext": base64(bytes) });
-            if let (Some(map), Some(locator)) = (item.as_object_mut(), locator) {
-                map.insert("event_id".to_owned(), Value::String(locator.0.clone()));
+        for (makes, bytes) in commits {
+            let mut item = json!({ "ciphertext": base64(bytes), "makes": epoch_json(makes) });
+            if !makes.locator.0.is_empty() {
+                item["event_id"] = Value::String(makes.locator.0.clone());
             }
-            let more = bytes.len() * 4 / 3 + 300;
+            let more = bytes.len() * 4 / 3 + 900;
             if size + more > MAX_REPLY && !batch.is_empty() {
                 out.push(json!({ "room_id": room.0, "commits": std::mem::take(&mut batch) }));
                 size = 0;
@@ -91,7 +100,8 @@ impl CommitReply {
         let list = content.get("commits").and_then(Value::as_array).ok_or(MALFORMED)?;
         let one = |item: &Value| {
             let locator = id(item, "event_id").map(|id| Locator(id.to_owned()));
-            Some((locator, bytes(item, "ciphertext")?))
+            let makes = item.get("makes").and_then(|value| epoch(value, ""));
+            Some(ServedCommit { locator, bytes: bytes(item, "ciphertext")?, makes })
         };
         let commits: Option<Vec<_>> = list.iter().take(MAX_ITEMS).map(one).collect();
         Ok(Self { room: room(content)?, commits: commits.ok_or(Malformed("malformed_base64"))? })

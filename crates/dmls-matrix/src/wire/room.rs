@@ -62,6 +62,15 @@ pub(crate) struct CommitContent {
     pub(crate) group_info: Option<Media>,
 }
 
+impl CommitContent {
+    /// A commit that somebody served, with the epoch that it is said to make; `None` if it is none of this room.
+    pub(crate) fn said(room: &RoomId, bytes: &[u8], makes: EpochRef) -> Option<Self> {
+        let header = inspect_commit(bytes).ok().filter(|header| header.group.as_str() == room.0)?;
+        let (base, resolves) = (header.base, header.resolves);
+        Some(Self { bytes: Vec::new(), base, resolves, makes: Some(makes), group_info: None })
+    }
+}
+
 /// Something in the media repository.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Media {

@@ -536,8 +536,7 @@ impl Group {
         }
         let known = epochs.iter().take(super::outgoing::MAX_REPLY).filter_map(|id| {
             let epoch = self.dag.get(id)?;
-            let locator = Some(epoch.locator.clone()).filter(|locator| !locator.0.is_empty());
-            Some((locator, self.commit_bytes.get(id).filter(|_| defence::on("Z4"))?.clone()))
+            Some((epoch.reference(), self.commit_bytes.get(id).filter(|_| defence::on("Z4"))?.clone()))
         });
         let commits: Vec<_> = known.collect();
         if !commits.is_empty() {

@@ -259,7 +259,8 @@ impl World {
                 self.input(&to.user, Input::MergeReply { epoch, value, from });
             }
             Publish::CommitReply { to, commits } => {
-                for (locator, bytes) in commits {
+                for (makes, bytes) in commits {
+                    let locator = Some(makes.locator).filter(|locator| !locator.0.is_empty());
                     self.input(&to.user, Input::Commit { bytes, locator, from: name.to_owned() });
                 }
             }
