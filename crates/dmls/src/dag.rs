@@ -207,6 +207,11 @@ impl Dag {
         stranded.map(|back| (&back.creator, &back.locator)).collect()
     }
 
+    /// Whether the device of a leaf is a member of `head` too, under the same key and with a leaf that it can use.
+    pub(crate) fn is_usable_by(&self, head: &Epoch, leaf: &Leaf) -> bool {
+        head.has(&leaf.device, &leaf.key) && !self.stranded(head).contains_key(&leaf.device)
+    }
+
     /// The height of an epoch, by name if it is not accepted here.
     pub(crate) fn height_of(&self, reference: &EpochRef) -> Height {
         self.get(&reference.id).map_or(reference.height, |epoch| epoch.height)

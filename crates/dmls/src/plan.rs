@@ -72,6 +72,30 @@ impl<'a> Plan<'a> {
         !self.add.is_empty() || !self.remove.is_empty() || !self.differing.is_empty()
     }
 
+    /// How often removals that this commit would make or undo were undone before: two parts of the room see different
+    /// devices, and as long as they do, each answer only calls for the next (SPEC §3.3).
+    pub(crate) fn quarrels(&self, dag: &Dag) -> u32 {
+        let disputed = |device: &Device| {
+            let lacks = |head: &&Epoch| head.leaf_of(device).is_none();
+            self.base.leaf_of(device).is_some()
+                && (self.remove.iter().any(|leaf| leaf.device == *device) || self.resolve.iter().any(lacks))
+        };
+        let mut undone: BTreeMap<&Device, u32> = BTreeMap::new();
+        let removals = || dag.iter().filter(|epoch| !epoch.abandoned && !epoch.removed.is_empty());
+        if !removals().flat_map(|epoch| &epoch.removed).any(|removal| disputed(&removal.device)) {
+            return 0;
+        }
+        let before = dag.ancestry(&self.base.id);
+        for epoch in removals().filter(|epoch| before.contains(&epoch.id)) {
+            for removal in
+                epoch.removed.iter().filter(|removal| removal.event.0.is_empty() && disputed(&removal.device))
+            {
+                *undone.entry(&removal.device).or_default() += 1;
+            }
+        }
+        undone.into_values().max().unwrap_or_default()
+    }
+
     /// This device's place among those that could do the same, by a hash that nobody can choose.
     pub(crate) fn rank(&self, own: &Device, desired: &Desired) -> u64 {
         if !defence::on("F13") {

@@ -85,7 +85,7 @@ impl Group {
         let cause = |device| plan.stranded.get(device).cloned().unwrap_or_else(|| self.cause_of_removal(device));
         let removes: Vec<_> = plan.remove.iter().map(|leaf| ((*leaf).clone(), cause(&leaf.device))).collect();
         let kept = base.leaves.iter().filter(|leaf| plan.remove.iter().all(|gone| gone.index != leaf.index));
-        let missing = |leaf: &&Leaf| resolves.iter().any(|head| !head.has(&leaf.device, &leaf.key));
+        let missing = |leaf: &&Leaf| resolves.iter().any(|head| !self.dag.is_usable_by(head, leaf));
         Ok(Decision {
             base: base.reference(),
             one_sided: kept.filter(missing).map(|leaf| leaf.index).collect(),
@@ -165,7 +165,7 @@ impl Group {
         let member = base.and_then(|base| base.leaves.iter().find(|other| other.index == leaf));
         let in_head = |id: &EpochId| {
             let head = self.dag.get(id);
-            head.zip(member).is_some_and(|(head, member)| head.has(&member.device, &member.key))
+            head.zip(member).is_some_and(|(head, member)| self.dag.is_usable_by(head, member))
         };
         merge_value(decision.inputs.iter().filter(|(_, id, _)| in_head(id)).cloned().collect())
     }

@@ -9,6 +9,9 @@ use crate::id::{Device, EpochId, Timestamp};
 use crate::pending::On;
 use crate::plan::Plan;
 
+/// The pause before what was undone is done again doubles at most so often: 256 s with the usual slot.
+const MAX_DOUBLINGS: u32 = 9;
+
 /// How this device stands to an epoch: why a message of it cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -35,7 +38,8 @@ impl Group {
         let Some(plan) = self.plan() else { return Due::default() };
         let mut due = describe(&plan);
         let rank = plan.rank(self.own.device(), &self.desired);
-        due.at = self.due_since.filter(|_| plan.is_due()).map(|since| since.plus(self.settings.slot * (1 + rank)));
+        let pause = self.settings.slot << plan.quarrels(&self.dag).min(MAX_DOUBLINGS);
+        due.at = self.due_since.filter(|_| plan.is_due()).map(|since| since.plus(pause + self.settings.slot * rank));
         due
     }
 
