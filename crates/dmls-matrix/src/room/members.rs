@@ -29,8 +29,8 @@ impl Room {
             return None;
         }
         // Another branch of the room's history: the resolved state may differ from the timeline's last word.
-        if let (Some(old), Some(replaces)) = (&old, replaced(event)) {
-            self.record.members_stale |= replaces != old.event;
+        if let Some(old) = &old {
+            self.record.members_stale |= replaced(event) != Some(&old.event);
         }
         let stays = joined && old.as_ref().is_some_and(|old| old.joined) && !rejoined(event);
         let since = old.as_ref().filter(|_| stays).map_or(event.event_id, |old| old.since.as_str()).to_owned();
