@@ -252,6 +252,22 @@ impl Client {
         arrival
     }
 
+    /// Whether what this device was shown is what the trace was told last, as after most turns.
+    pub(crate) fn was_told(&self, room: &RoomId) -> bool {
+        let (Some((joined, left)), Some((devices, told_left))) = (self.members.get(room), self.desired.get(room))
+        else {
+            return false;
+        };
+        let shown = joined.iter().filter_map(|user| self.told.get(user)).flatten();
+        let mut endorsed = shown.filter(|facts| facts.endorsement == Endorsement::Endorsed && facts.mls_key.is_some());
+        let mut count = 0;
+        let known = endorsed.all(|facts| {
+            count += 1;
+            devices.get(&facts.device).map(|key| key.0) == facts.mls_key
+        });
+        known && count == devices.len() && left == told_left
+    }
+
     /// The endorsed devices of joined users, and the users who left, as this device was shown them.
     pub(crate) fn shown(&self, room: &RoomId) -> Option<(BTreeMap<Device, SignatureKey>, BTreeSet<String>)> {
         let (joined, left) = self.members.get(room)?;

@@ -65,7 +65,7 @@ impl Epoch {
 
     /// Whether this device with this key has a leaf here.
     pub(crate) fn has(&self, device: &Device, key: &SignatureKey) -> bool {
-        self.leaves.iter().any(|leaf| leaf.device == *device && leaf.key == *key)
+        self.leaves.iter().any(|leaf| leaf.key == *key && leaf.device == *device)
     }
 
     /// The leaf of a device.

@@ -144,9 +144,13 @@ fn lot(plan: &Plan<'_>, device: &Device) -> [u8; 32] {
 /// Whether the leaf with which this device healed is missing from `head`: it updated on purpose on a fork that `head`
 /// does not build on, and has not updated since. A leaf is never copied between forks (SPEC §3.10).
 fn stale(dag: &Dag, head: &Epoch) -> bool {
+    let mut healed = dag.iter().filter(|epoch| epoch.healing && !epoch.abandoned).peekable();
+    if healed.peek().is_none() {
+        return false;
+    }
     let chain = dag.base_chain(&head.id);
     let updates: Vec<_> = chain.iter().filter_map(|id| dag.get(id)).filter(|epoch| epoch.own || epoch.entry).collect();
-    dag.iter()
-        .filter(|epoch| epoch.healing && !epoch.abandoned && !chain.contains(&epoch.id))
+    healed
+        .filter(|epoch| !chain.contains(&epoch.id))
         .any(|healed| !updates.iter().any(|update| dag.ancestry(&update.id).contains(&healed.id)))
 }

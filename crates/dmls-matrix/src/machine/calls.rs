@@ -44,8 +44,8 @@ impl<J: Journal> Machine<J> {
 
     /// Stores what gathered in the room.
     pub(super) fn flush(&mut self, id: &RoomId) -> Result<(), Error<J::Error>> {
-        let Some(room) = self.rooms.get_mut(id).filter(|room| !room.writes.is_empty()) else { return Ok(()) };
-        let durable = Durable::new(std::mem::take(&mut room.writes), ());
+        let Some(room) = self.rooms.get_mut(id).filter(|room| room.has_writes()) else { return Ok(()) };
+        let durable = Durable::new(room.take_writes(), ());
         let stored = durable.persist(&mut self.journal);
         self.after(id, stored)?;
         self.known.insert(id.clone());
@@ -111,7 +111,7 @@ impl<J: Journal> Machine<J> {
         let durable = durable.and_then(|outcome, writes| {
             let absorbed = room.absorb(outcome, journal, entropy)?;
             then(room, journal, &absorbed)?;
-            writes.append(&mut room.writes);
+            writes.append(&mut room.take_writes());
             Ok(absorbed)
         });
         let stored = durable.persist(&mut self.journal);

@@ -145,9 +145,8 @@ impl<J: Journal> Machine<J> {
     pub(super) fn is_free_to_join(&self, id: &RoomId, now: Timestamp) -> bool {
         let (Some(room), Some(own)) = (self.rooms.get(id), self.account.own.as_ref()) else { return false };
         let known = self.facts.knows(&own.device().user);
-        let desired = room.desired(&self.facts, (own.device(), &own.key()));
         let held = room.commit_hold.is_some_and(|until| until > now);
-        known && !held && desired.devices.contains_key(own.device()) && room.unpublished().is_none()
+        known && !held && room.unpublished().is_none() && room.desires(&self.facts, own.device())
     }
 
     /// Whether members or devices of this room changed so lately that nobody answered yet: worth a moment's wait.
@@ -268,7 +267,7 @@ impl<J: Journal> Machine<J> {
             let mut draft = draft.clone();
             draft.sealed = Some(sealed);
             room.keep_item(number, Item::Draft(draft));
-            writes.append(&mut room.writes);
+            writes.append(&mut room.take_writes());
         });
         let stored = durable.persist(&mut self.journal);
         if let Err(error) = stored {

@@ -71,6 +71,13 @@ impl Room {
         self.members.get(user).is_some_and(|member| member.joined)
     }
 
+    /// Whether a device is in D, by what is known of its user's devices.
+    pub(crate) fn desires(&self, facts: &FactBook, device: &Device) -> bool {
+        let vouched = |known: &crate::facts::DeviceFacts| may_read(known.endorsement) && known.mls_key.is_some();
+        let mut devices = facts.devices(&device.user).iter();
+        self.is_joined(&device.user) && devices.any(|known| known.device == *device && vouched(known))
+    }
+
     /// D: devices of joined users that their owners vouch for.
     pub(crate) fn desired(&self, facts: &FactBook, own: (&Device, &SignatureKey)) -> Desired {
         let mut desired = Desired::default();

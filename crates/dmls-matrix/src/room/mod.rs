@@ -41,6 +41,8 @@ pub(crate) struct Room {
     pub(crate) searches: BTreeMap<EpochId, Search>,
     pub(crate) group: Group,
     pub(crate) writes: Vec<Write>,
+    /// The record changed and is to be stored with them.
+    unsaved: bool,
 
     pub(crate) claims: Claims,
     /// Commits seen lately: event id and MLSMessage.
@@ -85,6 +87,7 @@ impl Room {
             searches,
             group,
             writes: Vec::new(),
+            unsaved: false,
             claims: Claims::default(),
             recent: VecDeque::new(),
             asked: BTreeMap::new(),
@@ -102,17 +105,22 @@ impl Room {
         self.record.membership == Membership::Joined && self.record.encryption == Encryption::Dmls
     }
 
-    /// Stores the room record with the next transaction.
+    /// Stores the room record with the next transaction: once, however often it changes before.
     pub(crate) fn save(&mut self) {
-        let write = table::put(table::ROOM, table::room_key(&self.id), &self.record);
-        self.drop_write(&write);
-        self.writes.push(write);
+        self.unsaved = true;
     }
 
-    /// A record that is written often in one transaction is written once.
-    fn drop_write(&mut self, newer: &Write) {
-        let place = newer.place();
-        self.writes.retain(|write| write.place() != place);
+    /// Whether there is anything to store.
+    pub(crate) fn has_writes(&self) -> bool {
+        self.unsaved || !self.writes.is_empty()
+    }
+
+    /// What is to be stored in the next transaction, the room record with it.
+    pub(crate) fn take_writes(&mut self) -> Vec<Write> {
+        if std::mem::take(&mut self.unsaved) {
+            self.writes.push(table::put(table::ROOM, table::room_key(&self.id), &self.record));
+        }
+        std::mem::take(&mut self.writes)
     }
 
     /// Puts an item at the end of the outbox.

@@ -59,9 +59,11 @@ impl Room {
                 out.certain.push((epoch, height));
             }
         }
-        let in_vain = self.searches.iter().filter(|(_, search)| search.rounds >= ROUNDS_IN_VAIN);
-        let lines = self.lines();
-        out.missing.extend(in_vain.map(|(id, _)| *id).filter(|id| lines.of(id) == Lineage::Open));
+        let mut in_vain = self.searches.iter().filter(|(_, search)| search.rounds >= ROUNDS_IN_VAIN).peekable();
+        if in_vain.peek().is_some() {
+            let lines = self.lines();
+            out.missing.extend(in_vain.map(|(id, _)| *id).filter(|id| lines.of(id) == Lineage::Open));
+        }
         out
     }
 

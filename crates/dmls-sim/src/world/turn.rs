@@ -178,7 +178,7 @@ impl World {
     fn note_desired(&mut self, name: &Name) {
         let rooms: Vec<RoomId> = self.rooms.iter().cloned().collect();
         for room in rooms {
-            let Some(client) = self.clients.get_mut(name) else { return };
+            let Some(client) = self.clients.get_mut(name).filter(|client| !client.was_told(&room)) else { continue };
             let Some(shown) = client.shown(&room).filter(|shown| client.desired.get(&room) != Some(shown)) else {
                 continue;
             };

@@ -37,9 +37,11 @@ impl Group {
     pub fn due(&self, _now: Timestamp) -> Due {
         let Some(plan) = self.plan() else { return Due::default() };
         let mut due = describe(&plan);
-        let rank = plan.rank(self.own.device(), &self.desired);
-        let pause = self.settings.slot << plan.quarrels(&self.dag).min(MAX_DOUBLINGS);
-        due.at = self.due_since.filter(|_| plan.is_due()).map(|since| since.plus(pause + self.settings.slot * rank));
+        let at = |since: Timestamp| {
+            let pause = self.settings.slot << plan.quarrels(&self.dag).min(MAX_DOUBLINGS);
+            since.plus(pause + self.settings.slot * plan.rank(self.own.device(), &self.desired))
+        };
+        due.at = self.due_since.filter(|_| plan.is_due()).map(at);
         due
     }
 
