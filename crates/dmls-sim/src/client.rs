@@ -24,6 +24,8 @@ pub type MachineError = Error<StoreError>;
 pub enum CrashPoint {
     /// Instead of the transaction with the write after so many more.
     Write(usize),
+    /// Nowhere: its disk has no room for the transaction after so many more, and it goes on.
+    Full(usize),
     /// Instead of the transaction after so many more.
     Commit(usize),
     /// Right after the transaction after so many more, before anything follows from it.

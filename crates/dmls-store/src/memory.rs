@@ -24,6 +24,8 @@ pub struct MemoryStore {
 enum Fault {
     /// The single write after so many more fails, once.
     Write(usize),
+    /// The commit after so many more fails, once.
+    Commit(usize),
     /// The process ends with the commit after so many more, before or after it is stored.
     Death { commits: usize, stored: bool },
     /// The process has ended: nothing is stored any more.
@@ -46,6 +48,11 @@ impl MemoryStore {
     /// The count runs over commits; the commit that meets the fault changes nothing.
     pub fn fail_after(&mut self, writes: usize) {
         self.fault = Some(Fault::Write(writes));
+    }
+
+    /// Lets the next `commits` commits through and fails at the one after, once, as a full disk would.
+    pub fn refuse_after(&mut self, commits: usize) {
+        self.fault = Some(Fault::Commit(commits));
     }
 
     /// Lets the next `commits` commits through and ends the process with the one after: before it is `stored` or after.
@@ -79,6 +86,14 @@ impl MemoryStore {
             }
             Some(Fault::Write(left)) => {
                 *left -= writes;
+                Ok(false)
+            }
+            Some(Fault::Commit(0)) => {
+                self.fault = None;
+                Err(StoreError::Full)
+            }
+            Some(Fault::Commit(left)) => {
+                *left -= 1;
                 Ok(false)
             }
             Some(Fault::Death { commits: 0, stored }) => {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use dmls_matrix::sync::{SyncInput, ToDeviceEvent};
 use dmls_matrix::NAMESPACE;
+use dmls_matrix::sync::{SyncInput, ToDeviceEvent};
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -114,8 +114,9 @@ fn step(word: &str, rest: &str) -> Option<Step> {
 /// A word and the crash point that it makes.
 type Point = (&'static str, fn(usize) -> CrashPoint);
 
-const POINTS: [Point; 7] = [
+const POINTS: [Point; 8] = [
     ("write", CrashPoint::Write),
+    ("full", CrashPoint::Full),
     ("commit", CrashPoint::Commit),
     ("stored", CrashPoint::Stored),
     ("request", CrashPoint::Request),
@@ -205,7 +206,7 @@ impl fmt::Display for CrashPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = match self {
             Self::Write(count) | Self::Commit(count) | Self::Stored(count) | Self::Request(count) => count,
-            Self::Answer(count) | Self::Cut(count) | Self::Torn(count) => count,
+            Self::Answer(count) | Self::Cut(count) | Self::Torn(count) | Self::Full(count) => count,
         };
         let word = POINTS.iter().find(|(_, make)| make(*count) == *self).map_or("", |(word, _)| *word);
         write!(f, "{word} {count}")

@@ -50,6 +50,7 @@ impl World {
         if let Some(machine) = client.machine.as_mut() {
             match point {
                 CrashPoint::Write(writes) => machine.journal_mut().fail_after(writes),
+                CrashPoint::Full(commits) => machine.journal_mut().refuse_after(commits),
                 CrashPoint::Commit(commits) => machine.journal_mut().die_after(commits, false),
                 CrashPoint::Stored(commits) => machine.journal_mut().die_after(commits, true),
                 CrashPoint::Request(_) | CrashPoint::Answer(_) | CrashPoint::Cut(_) | CrashPoint::Torn(_) => {}

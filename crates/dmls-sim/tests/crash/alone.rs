@@ -1,17 +1,18 @@
 //! One device with its room on the store of the disk, and a homeserver that answers it and nobody else.
+//!
+//! It tells what it does, line by line, for who outlives it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Duration;
 
 use dmls::id::{Device, Timestamp};
+use dmls::journal::Journal;
 use dmls_matrix::error::Error;
 use dmls_matrix::facts::{DeviceFacts, Endorsement, UserDevices};
 use dmls_matrix::request::{Failure, OutgoingRequest, Request, Response};
 use dmls_matrix::sync::SyncInput;
 use dmls_matrix::{Machine, RoomId};
 use dmls_sim::entropy::Stream;
-use dmls_store::{Key, SqliteStore, StoreError};
+use dmls_store::StoreError;
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::{Value, json};
 
@@ -26,8 +27,8 @@ const SOON: u64 = 60_000;
 pub type Posted = BTreeMap<String, String>;
 
 /// The device.
-pub struct Alone {
-    machine: Machine<SqliteStore>,
+pub struct Alone<J: Journal<Error = StoreError>> {
+    machine: Machine<J>,
     entropy: Stream,
     now: Timestamp,
     room: RoomId,
@@ -35,10 +36,9 @@ pub struct Alone {
     pub posted: Posted,
 }
 
-impl Alone {
-    /// Opens the profile, or makes it; `life` keeps the randomness of one process apart from another's.
-    pub fn open(directory: &Path, life: u64, posted: Posted) -> Result<Self, Failed> {
-        let store = SqliteStore::open(directory, &Key::raw([7; 32]), Duration::ZERO).map_err(Error::Store)?;
+impl<J: Journal<Error = StoreError>> Alone<J> {
+    /// Opens the device on its store; `life` keeps the randomness of one process apart from another's.
+    pub fn open(store: J, life: u64, posted: Posted) -> Result<Self, Failed> {
         let machine = Machine::open(store, Device::new(USER, "ALICE"))?;
         let now = Timestamp(1_700_000_000_000 + life * 1_000_000);
         let entropy = Stream::new(life, "alone");
@@ -62,7 +62,9 @@ impl Alone {
     /// Takes a message to be sent.
     pub fn send(&mut self, body: &str) -> Result<(), Failed> {
         let content = json!({ "msgtype": "m.text", "body": body });
-        self.machine.send(&self.room, "m.room.message", content, self.now, &mut self.entropy).map(drop)
+        self.machine.send(&self.room, "m.room.message", content, self.now, &mut self.entropy)?;
+        println!("\nsaid kept {body}");
+        Ok(())
     }
 
     /// Own messages: their texts, and whether they have left.
@@ -99,6 +101,7 @@ impl Alone {
             Request::RoomEvent { txn_id, content, .. } => {
                 let ciphertext = content["ciphertext"].as_str().unwrap().to_owned();
                 let event_id = format!("${txn_id}");
+                println!("\nsaid posted {txn_id} {ciphertext}");
                 let first = self.posted.entry(txn_id).or_insert(ciphertext.clone());
                 assert_eq!(*first, ciphertext, "what is sent again under a transaction is the same");
                 Ok(json!({ "event_id": event_id }))
@@ -120,9 +123,9 @@ impl Alone {
         DeviceFacts { device: self.machine.device().clone(), ed25519, mls_key, endorsement: Endorsement::Endorsed }
     }
 
-    /// Every record can be read, and the file is sound.
-    pub fn verify(&self) -> Result<(), StoreError> {
-        self.machine.journal().verify()
+    /// Its store, closed.
+    pub fn into_store(self) -> J {
+        self.machine.into_journal()
     }
 }
 

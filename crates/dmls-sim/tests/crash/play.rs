@@ -31,8 +31,24 @@ pub enum Course {
     Without,
     /// Nothing happens to the device.
     Unhindered,
-    /// It crashes there; it is started again soon, or only when all is quiet.
-    Crash(CrashPoint, bool),
+    /// It crashes there.
+    Crash(CrashPoint, Revival),
+}
+
+/// When a device that crashed is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revival {
+    /// At once.
+    Soon,
+    /// When all is quiet.
+    Late,
+    /// At once, and it crashes again right after the first transaction that it makes then.
+    Twice,
+}
+
+impl Revival {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Soon, Self::Late, Self::Twice];
 }
 
 /// Where the parts of the script end.
@@ -45,12 +61,17 @@ struct Marks {
 pub fn play(operation: &Operation, course: Course) -> Play {
     let (script, marks) = script(operation, course);
     let name = operation.device();
-    let (mut commits, mut requests, mut found) = (0, 0, None);
+    let (mut commits, mut requests, mut found, mut again) = (0, 0, None, false);
     let mut watch = |step: usize, world: &mut World| {
         let Ok(client) = world.client(&name) else { return };
         let so_far = (client.journal().commits(), client.requests);
         if found.is_none() && client.machine.is_none() && step > marks.armed {
             found = Some(client.store.clone());
+        }
+        let revived = found.is_some() && client.machine.is_some();
+        if revived && !again && matches!(course, Course::Crash(_, Revival::Twice)) {
+            again = true;
+            world.crash_at(&name, CrashPoint::Stored(0)).unwrap();
         }
         if step == marks.armed {
             (commits, requests) = so_far;
@@ -76,7 +97,7 @@ fn script(operation: &Operation, course: Course) -> (Script, Marks) {
     steps.extend(Operation::steps(operation.during).into_iter().skip(left_out));
     for _ in 0..LOOKS {
         steps.push(Step::Wait(PAUSE));
-        if matches!(course, Course::Crash(_, true)) {
+        if matches!(course, Course::Crash(_, Revival::Soon | Revival::Twice)) {
             steps.push(restart());
         }
     }

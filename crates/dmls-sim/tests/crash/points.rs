@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 
 use dmls_sim::client::CrashPoint;
+use dmls_sim::trace::Fact;
 use dmls_store::MemoryStore;
 
 use crate::operations::{ALL, Operation};
-use crate::play::{Course, Play, play};
+use crate::play::{Course, Play, Revival, play};
 use crate::torn;
 use crate::verdict::{Seen, wrong};
 
 /// A kind of crash point.
 type Kind = fn(usize) -> CrashPoint;
 
-const OF_STORE: [Kind; 2] = [CrashPoint::Commit, CrashPoint::Stored];
+const OF_STORE: [Kind; 3] = [CrashPoint::Commit, CrashPoint::Stored, CrashPoint::Full];
 const OF_NETWORK: [Kind; 4] = [CrashPoint::Request, CrashPoint::Answer, CrashPoint::Cut, CrashPoint::Torn];
 
 /// Which points are tried.
@@ -21,12 +22,12 @@ const OF_NETWORK: [Kind; 4] = [CrashPoint::Request, CrashPoint::Answer, CrashPoi
 pub struct Choice {
     /// Every so many of them.
     pub every: usize,
-    /// Whether each is tried both with a start at once and with a late one, or with one of the two in turn.
-    pub both: bool,
+    /// Whether each is tried with every kind of revival, or with one of them in turn.
+    pub revivals: bool,
 }
 
-const SOME: Choice = Choice { every: 5, both: false };
-const EVERY: Choice = Choice { every: 1, both: true };
+const SOME: Choice = Choice { every: 5, revivals: false };
+const EVERY: Choice = Choice { every: 1, revivals: true };
 
 /// Tries points of an operation; how many, and what was wrong with each that was wrong.
 pub fn try_points(operation: &Operation, choice: Choice) -> (usize, Vec<String>) {
@@ -35,16 +36,20 @@ pub fn try_points(operation: &Operation, choice: Choice) -> (usize, Vec<String>)
     let undone = Seen::of(&play(operation, Course::Without).outcome.trace);
     let mut faults: Vec<_> = wrong(&unhindered.outcome.trace, &done, &undone);
     let mut snapshots = Snapshots::default();
-    let (mut tried, mut number) = (0, 0);
-    for (point, soon) in points(&unhindered, choice, &mut number) {
-        let played = play(operation, Course::Crash(point, soon));
+    let mut tried = 0;
+    for (point, revival) in points(&unhindered, choice) {
+        let played = play(operation, Course::Crash(point, revival));
         tried += 1;
         let mut here = wrong(&played.outcome.trace, &done, &undone);
         // A crash that did not come would show nothing.
-        let met = played.found.is_some() || matches!(point, CrashPoint::Cut(_));
+        let met = match point {
+            CrashPoint::Cut(_) => true,
+            CrashPoint::Full(_) => played.outcome.trace.facts().any(|(_, fact)| matches!(fact, Fact::DiskFull { .. })),
+            _ => played.found.is_some(),
+        };
         here.extend((!met).then(|| "the crash did not come".to_owned()));
         here.extend(snapshots.take(point, played.found));
-        faults.extend(here.into_iter().map(|fault| format!("{} at {point}, soon {soon}: {fault}", operation.name)));
+        faults.extend(here.into_iter().map(|fault| format!("{} at {point}, {revival:?}: {fault}", operation.name)));
     }
     let (torn, broken) = torn::try_all(&snapshots.0);
     faults.extend(broken.into_iter().map(|fault| format!("{}: {fault}", operation.name)));
@@ -59,24 +64,17 @@ pub fn try_points(operation: &Operation, choice: Choice) -> (usize, Vec<String>)
 }
 
 /// The points that are chosen; which kind comes with which number shifts, so that all kinds come.
-fn points(unhindered: &Play, choice: Choice, number: &mut usize) -> Vec<(CrashPoint, bool)> {
-    let mut points = Vec::new();
+fn points(unhindered: &Play, choice: Choice) -> Vec<(CrashPoint, Revival)> {
     let kinds = OF_STORE.map(|kind| (kind, unhindered.commits)).into_iter();
     let kinds = kinds.chain(OF_NETWORK.map(|kind| (kind, unhindered.requests)));
-    for (kind, count) in kinds {
-        for place in 0..count {
-            *number += 1;
-            if !(*number).is_multiple_of(choice.every) {
-                continue;
-            }
-            let soon = (*number / choice.every).is_multiple_of(2);
-            points.push((kind(place), soon));
-            if choice.both {
-                points.push((kind(place), !soon));
-            }
-        }
-    }
-    points
+    let all = kinds.flat_map(|(kind, count)| (0..count).map(kind));
+    let chosen = all.skip(choice.every - 1).step_by(choice.every).enumerate();
+    let tries = chosen.flat_map(|(number, point)| {
+        let turn = number % Revival::ALL.len();
+        let revivals = if choice.revivals { &Revival::ALL[..] } else { &Revival::ALL[turn..=turn] };
+        revivals.iter().map(move |revival| (point, *revival))
+    });
+    tries.collect()
 }
 
 /// What was stored after so many transactions of the operation, whichever crash showed it.

@@ -4,9 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dmls::id::Device;
 use dmls_matrix::RoomId;
+use dmls_matrix::view::MessageRow;
 use dmls_sim::oracle::judge;
 use dmls_sim::script::ROOM;
-use dmls_sim::trace::{Fact, Kind, Name, Trace};
+use dmls_sim::trace::{Entry, Fact, Kind, Name, Trace};
+
+use crate::operations::ALL;
+use crate::play::{Course, play};
 
 /// What people see in the end.
 pub struct Seen {
@@ -55,11 +59,11 @@ pub fn wrong(trace: &Trace, done: &Seen, undone: &Seen) -> Vec<String> {
 
 /// Messages that a device said it would send.
 fn accepted(trace: &Trace) -> BTreeSet<&str> {
-    let body = |fact| match fact {
-        &Fact::Accepted { ref body, .. } => Some(body.as_str()),
+    let bodies = trace.facts().filter_map(|(_, fact)| match fact {
+        Fact::Accepted { body, .. } => Some(body.as_str()),
         _ => None,
-    };
-    trace.facts().filter_map(|(_, fact)| body(fact)).collect()
+    });
+    bodies.collect()
 }
 
 /// Commits and messages that are in the room under two event ids, and texts that were sealed and posted twice.
@@ -75,4 +79,42 @@ fn sent_twice(trace: &Trace) -> Vec<String> {
     let twice = events.values().filter(|count| **count > 1).map(|count| format!("one event, posted {count} times"));
     let spare = (messages != bodies).then(|| format!("{messages} messages in the room, {bodies} texts"));
     twice.chain(spare).collect()
+}
+
+/// A verdict that finds nothing in a bent trace would find nothing at all.
+#[test]
+fn what_is_wrong_is_found() {
+    let operation = ALL.iter().find(|operation| operation.name == "send").unwrap();
+    let [honest, without] = [Course::Unhindered, Course::Without].map(|course| play(operation, course).outcome.trace);
+    let (done, undone) = (Seen::of(&honest), Seen::of(&without));
+    assert_eq!(wrong(&honest, &done, &undone), Vec::<String>::new());
+    let room = RoomId::from(ROOM);
+    let found = |bend: &dyn Fn(&mut Trace)| {
+        let mut trace = honest.clone();
+        bend(&mut trace);
+        wrong(&trace, &done, &undone).join("; ")
+    };
+    let rows = |trace: &mut Trace, name: &str, bend: &dyn Fn(&mut Vec<MessageRow>)| {
+        bend(&mut trace.ends.get_mut(&Name::from(name)).unwrap().views.get_mut(&room).unwrap().messages);
+    };
+
+    let unread = found(&|trace| rows(trace, "carol", &|rows| rows.retain(|row| row.body() != Some("second"))));
+    assert!(unread.contains("\"second\" is read by"), "{unread}");
+    let gone = found(&|trace| {
+        for name in ["alice", "bob", "carol"] {
+            rows(trace, name, &|rows| rows.retain(|row| row.body() != Some("second")));
+        }
+    });
+    assert!(gone.contains("\"second\" is gone"), "{gone}");
+    let twice = found(&|trace| {
+        let message = |entry: &&Entry| matches!(entry.fact, Fact::Posted { kind: Kind::Message, .. });
+        let copy = trace.entries.iter().rfind(message).unwrap().clone();
+        trace.entries.push(copy);
+    });
+    assert!(twice.contains("posted 2 times") && twice.contains("messages in the room"), "{twice}");
+    let outside = found(&|trace| {
+        let rooms = &mut trace.ends.get_mut(&Name::from("carol")).unwrap().rooms;
+        rooms.iter_mut().for_each(|row| row.canonical = None);
+    });
+    assert!(outside.contains("in the room are"), "{outside}");
 }
