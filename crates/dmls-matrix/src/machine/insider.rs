@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dmls::device::OwnDevice;
 use dmls::effect::{EpochRef, OutgoingCommit, OutgoingWelcome};
 use dmls::group::Group;
-use dmls::id::{EpochId, Locator};
+use dmls::id::EpochId;
 use dmls::journal::Journal;
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -43,8 +43,8 @@ pub fn welcome_content(id: &RoomId, commit_event: &str, epoch: &EpochId, welcome
     welcome::content(id, commit_event, epoch, welcome, None)
 }
 
-/// Type and contents of an answer with these commits, each with where it is said to be.
-pub fn commit_reply(id: &RoomId, commits: &[(Option<Locator>, Vec<u8>)]) -> (String, Vec<Value>) {
+/// Type and contents of an answer with these commits, each with the epoch that it is said to make, and where.
+pub fn commit_reply(id: &RoomId, commits: &[(EpochRef, Vec<u8>)]) -> (String, Vec<Value>) {
     (crate::names::commit_reply(), CommitReply::contents(id, commits))
 }
 

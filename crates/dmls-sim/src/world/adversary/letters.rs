@@ -97,7 +97,7 @@ impl World {
         let commit = Commit::on(&base).edit(|data| data.base.height.0 += 1_000);
         let Some(made) = self.make(name, &commit) else { return Ok(()) };
         let others = self.honest_in(&base);
-        let (kind, contents) = insider::commit_reply(room, &[(None, made.commit.bytes.clone())]);
+        let (kind, contents) = insider::commit_reply(room, &[(made.commit.epoch.clone(), made.commit.bytes.clone())]);
         for to in self.some_of(name, &others) {
             for content in &contents {
                 self.letter(name, &to, &kind, content.clone(), false)?;
