@@ -52,6 +52,32 @@ fn a_fault_counts_over_commits() {
     assert_eq!(store.scan(T, b"").unwrap().len(), 3);
 }
 
+#[test]
+fn a_process_dies_before_a_commit_or_after_it_and_stores_no_more() {
+    for stored in [false, true] {
+        let mut store = MemoryStore::new();
+        store.die_after(1, stored);
+        put(&mut store, T, b"1", b"");
+        assert!(!store.is_dead());
+        for key in [b"2", b"3"] {
+            assert_eq!(store.commit(&[Write::put(T, *key, Vec::new())]).unwrap_err().code(), "store_io");
+            assert!(store.is_dead());
+        }
+        assert_eq!(
+            (store.scan(T, b"").unwrap().len(), store.commits()),
+            (1 + usize::from(stored), 1 + usize::from(stored))
+        );
+        store.heal();
+        put(&mut store, T, b"4", b"");
+    }
+    let mut store = MemoryStore::new();
+    store.refuse_after(1);
+    put(&mut store, T, b"1", b"");
+    assert_eq!(store.commit(&[Write::put(T, *b"2", Vec::new())]).unwrap_err().code(), "disk_full");
+    put(&mut store, T, b"3", b"");
+    assert_eq!(store.commits(), 2);
+}
+
 type Model = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
 /// A value put under a key of a table, or the key deleted.
