@@ -92,6 +92,8 @@ impl<J: Journal> Machine<J> {
                 let event_id = event_id_of(&json_of(response))?;
                 let Some(Item::Draft(draft)) = room.queue.get(&number) else { return Ok(()) };
                 let place = draft.place;
+                room.record.trouble = None;
+                room.save();
                 if let Some(row) = room.row(&self.journal, place)? {
                     room.finish_draft(place, row, &event_id, None);
                 }

@@ -204,7 +204,7 @@ fn part(arena: &[Event], room: &RoomAt, out: &mut Value, since: u64, user: &str,
         .gaps
         .iter()
         .map(|gap| gap.position)
-        .filter(|position| *position > since && *position <= until.position && !came)
+        .filter(|position| (came || *position > since) && *position <= until.position)
         .max();
     let start = gap.map_or(if came { 0 } else { since }, |gap| gap - 1);
     let live = room.order.range(Place::live(start + 1)..=until);

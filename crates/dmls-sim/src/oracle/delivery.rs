@@ -39,7 +39,7 @@ pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
             let read: BTreeSet<_> = rows.values().filter_map(|row| row.message_id.as_ref()).collect();
             for message in &room.messages {
                 let again = names.get(message.event_id.as_str()).is_some_and(|name| read.contains(name));
-                let missed = missed(book, room, end, message, &rows).filter(|_| !again);
+                let missed = missed(trace, book, room, end, message, &rows).filter(|_| !again);
                 if let Some((fault, text)) = missed {
                     findings.push(Finding { fault, room: id.clone(), name: name.clone(), text });
                 }
@@ -64,7 +64,14 @@ fn by_event(rows: &[MessageRow]) -> Rows<'_> {
 }
 
 /// Whether `end` should read the message and does not, or has no verdict on it.
-fn missed(book: &Book, room: &Room, end: &End, message: &Message, rows: &Rows<'_>) -> Option<(Fault, String)> {
+fn missed(
+    trace: &Trace,
+    book: &Book,
+    room: &Room,
+    end: &End,
+    message: &Message,
+    rows: &Rows<'_>,
+) -> Option<(Fault, String)> {
     // Nobody has to understand what a malicious device sends.
     if book.dishonest.contains(&message.name) {
         return None;
@@ -80,7 +87,7 @@ fn missed(book: &Book, room: &Room, end: &End, message: &Message, rows: &Rows<'_
         return Some((Fault::Unjudged, format!("{} of {} is {code:?}", message.event_id, message.name)));
     }
     let device = name_of(&end.device);
-    let excused = was_let_down(book, room, &message.epoch, &device)
+    let excused = was_let_down(trace, book, room, &message.epoch, &device)
         || book.was_poisoned(room, &message.epoch, &device)
         || epoch.leaf(&device).is_some_and(|(_, leaf)| book.was_replaced(leaf))
         || code == Some(UtdCode::Replay) && reads_copy(room, message, rows);
@@ -98,12 +105,19 @@ fn reads_copy(room: &Room, message: &Message, rows: &Rows<'_>) -> bool {
     copies.filter_map(|copy| rows.get(copy.event_id.as_str())).any(|row| row.utd.is_none())
 }
 
-/// Whether the Welcome to the line of epochs on which the device has its leaf was lost: it never came into them, and no
-/// protocol could bring it there. It joins later, by external commit (ATTACKS X3).
-fn was_let_down(book: &Book, room: &Room, epoch: &Id, device: &DeviceName) -> bool {
+/// Whether the Welcome to the line of epochs on which the device has its leaf was lost, or never sent by a device that
+/// was logged out or is down: it never came into them, and no protocol could bring it there. It joins later, by external
+/// commit (ATTACKS X3).
+fn was_let_down(trace: &Trace, book: &Book, room: &Room, epoch: &Id, device: &DeviceName) -> bool {
     let Some(entered) = room.epochs.entry_of(epoch, device) else { return false };
     let Some(event) = room.event_of.get(&entered) else { return false };
-    book.welcomes.get(&(device.clone(), event.clone())) == Some(&false)
+    let is_there = |creator: &DeviceName| {
+        trace.ends.values().any(|end| end.online && !end.logged_out && name_of(&end.device) == *creator)
+    };
+    match book.welcomes.get(&(device.clone(), event.clone())) {
+        Some(sent) => !sent,
+        None => room.epochs.0.get(&entered).is_some_and(|epoch| epoch.creator != *device && !is_there(&epoch.creator)),
+    }
 }
 
 /// Messages that an honest, running member took to be sent and that are in no room.

@@ -26,12 +26,14 @@ pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
         let mut note = |fault, name: &Name, text: String| {
             findings.push(Finding { fault, room: id.clone(), name: name.clone(), text });
         };
-        let mut heads: BTreeMap<Option<EpochId>, Vec<&Name>> = BTreeMap::new();
+        // Who is joined is each server's own word, and a server that others take to be out of the room never hears theirs.
+        let mut worlds: BTreeMap<Option<&BTreeSet<String>>, BTreeMap<Option<EpochId>, Vec<&Name>>> = BTreeMap::new();
         for (name, end) in members(trace, book, room) {
             if let Some(code) = &end.broken {
                 note(Fault::Broken, name, code.clone());
             }
             let row = end.rooms.iter().find(|row| row.room == *id);
+            let heads = worlds.entry(room.joined.get(&end.server)).or_default();
             heads.entry(row.and_then(|row| row.canonical)).or_default().push(name);
             let Some(view) = end.views.get(id) else { continue };
             for text in false_rosters(room, view) {
@@ -42,14 +44,14 @@ pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
         if room.epochs.0.is_empty() {
             continue;
         }
-        if heads.len() > 1 || heads.contains_key(&None) {
+        for heads in worlds.values().filter(|heads| heads.len() > 1 || heads.contains_key(&None)) {
             let names = |names: &Vec<&Name>| names.iter().map(|name| name.0.as_str()).collect::<Vec<_>>().join(" ");
             let all: Vec<_> = heads.iter().map(|(head, who)| format!("{head:?}: {}", names(who))).collect();
             if let Some(first) = heads.values().flatten().next() {
                 note(Fault::Diverged, first, all.join("; "));
             }
         }
-        for (head, names) in heads.iter().filter_map(|(head, names)| Some(((*head)?, names))) {
+        for (head, names) in worlds.values().flatten().filter_map(|(head, names)| Some(((*head)?, names))) {
             let Some(epoch) = room.epochs.0.get(&head.0) else {
                 note(Fault::FalseRoster, names[0], format!("{head} was made by no posted commit"));
                 continue;
