@@ -83,7 +83,7 @@ fn runs_settle_in_one_epoch_and_lose_nothing() {
         messages += outcome.counts.messages;
         commits += outcome.counts.commits;
     }
-    assert!(messages > 80 && commits > 40, "{messages} messages, {commits} commits");
+    assert!(messages > 80 && commits > 30, "{messages} messages, {commits} commits");
 }
 
 #[test]
