@@ -39,7 +39,8 @@ fn choose<'a>(dag: &'a Dag, desired: &Desired) -> Vec<&'a Epoch> {
     let heads = if inside { without_outsiders(dag, desired) } else { heads };
     let mut chosen: Vec<_> = heads.into_iter().filter(|head| head.usable()).collect();
     let fork = dag.fork(&chosen);
-    chosen.sort_by_cached_key(|head| rank(dag, head, &fork, desired));
+    let comebacks = dag.comebacks(&chosen);
+    chosen.sort_by_cached_key(|head| rank(dag, head, &fork, &comebacks, desired));
     #[cfg(dmls_mutants)]
     if !defence::on("C14") {
         pairwise_first(dag, &mut chosen, desired);
@@ -53,7 +54,7 @@ fn pairwise_first(dag: &Dag, heads: &mut [&Epoch], desired: &Desired) {
     heads.sort_by_key(|head| head.first_seen);
     for at in 1..heads.len() {
         let fork = dag.fork(&[heads[0], heads[at]]);
-        let place = |head| rank(dag, head, &fork, desired);
+        let place = |head| rank(dag, head, &fork, &[], desired);
         if place(heads[at]) < place(heads[0]) {
             heads.swap(0, at);
         }
@@ -75,8 +76,8 @@ fn without_outsiders<'a>(dag: &'a Dag, desired: &Desired) -> Vec<&'a Epoch> {
     }
 }
 
-fn rank(dag: &Dag, head: &Epoch, fork: &Fork, desired: &Desired) -> Rank {
-    let stranded = dag.stranded(head);
+fn rank(dag: &Dag, head: &Epoch, fork: &Fork, comebacks: &[&Epoch], desired: &Desired) -> Rank {
+    let stranded = dag.stranded(head, comebacks);
     let there = |device, key| head.has(device, key) && !stranded.contains_key(device);
     let missing = desired.devices.iter().filter(|(device, facts)| !there(device, &facts.key)).count();
     Rank {

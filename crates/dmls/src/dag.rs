@@ -189,11 +189,21 @@ impl Dag {
         chain
     }
 
+    /// The external commits that any of these heads descends from: what a commit on one of them takes note of.
+    pub(crate) fn comebacks(&self, heads: &[&Epoch]) -> Vec<&Epoch> {
+        let external = self.accepted().filter(|epoch| epoch.kind == EpochKind::External);
+        let mut external: Vec<_> = external.collect();
+        if !external.is_empty() {
+            let lines: BTreeSet<_> = heads.iter().flat_map(|head| self.ancestry(&head.id)).collect();
+            external.retain(|epoch| lines.contains(&epoch.id));
+        }
+        external
+    }
+
     /// Members of `head` that cannot use their leaf there: they came back by external commit elsewhere, and since then
     /// neither committed on this line nor were added to it; with the event of that commit (SPEC §3.12).
-    pub(crate) fn stranded(&self, head: &Epoch) -> BTreeMap<&Device, &Locator> {
-        let external = self.accepted().filter(|epoch| epoch.kind == EpochKind::External);
-        let back: Vec<_> = external.filter(|epoch| head.leaf_of(&epoch.creator).is_some()).collect();
+    pub(crate) fn stranded<'a>(&self, head: &Epoch, comebacks: &[&'a Epoch]) -> BTreeMap<&'a Device, &'a Locator> {
+        let back: Vec<_> = comebacks.iter().copied().filter(|epoch| head.leaf_of(&epoch.creator).is_some()).collect();
         if back.is_empty() {
             return BTreeMap::new();
         }
@@ -208,8 +218,8 @@ impl Dag {
     }
 
     /// Whether the device of a leaf is a member of `head` too, under the same key and with a leaf that it can use.
-    pub(crate) fn is_usable_by(&self, head: &Epoch, leaf: &Leaf) -> bool {
-        head.has(&leaf.device, &leaf.key) && !self.stranded(head).contains_key(&leaf.device)
+    pub(crate) fn is_usable_by(&self, head: &Epoch, leaf: &Leaf, comebacks: &[&Epoch]) -> bool {
+        head.has(&leaf.device, &leaf.key) && !self.stranded(head, comebacks).contains_key(&leaf.device)
     }
 
     /// The height of an epoch, by name if it is not accepted here.

@@ -39,7 +39,7 @@ impl<'a> Plan<'a> {
     ) -> Option<Self> {
         let heads = eligible(dag, desired);
         let (&base, others) = heads.split_first()?;
-        let stranded = dag.stranded(base);
+        let stranded = dag.stranded(base, &dag.comebacks(&heads));
         let there = |device, key| base.has(device, key) && !stranded.contains_key(device);
         let missing = desired.devices.iter().filter(|(device, facts)| !there(device, &facts.key));
         let add = missing.map(|(device, _)| device.clone()).filter(|device| device != own && !refused(device));

@@ -85,7 +85,8 @@ impl Group {
         let cause = |device| plan.stranded.get(device).cloned().unwrap_or_else(|| self.cause_of_removal(device));
         let removes: Vec<_> = plan.remove.iter().map(|leaf| ((*leaf).clone(), cause(&leaf.device))).collect();
         let kept = base.leaves.iter().filter(|leaf| plan.remove.iter().all(|gone| gone.index != leaf.index));
-        let missing = |leaf: &&Leaf| resolves.iter().any(|head| !self.dag.is_usable_by(head, leaf));
+        let comebacks = self.dag.comebacks(&[&[base], &resolves[..]].concat());
+        let missing = |leaf: &&Leaf| resolves.iter().any(|head| !self.dag.is_usable_by(head, leaf, &comebacks));
         Ok(Decision {
             base: base.reference(),
             one_sided: kept.filter(missing).map(|leaf| leaf.index).collect(),
@@ -161,11 +162,13 @@ impl Group {
 
     /// The merge value of those resolved heads that this member of the base is in: a thief of its leaf may lack it.
     fn shared_with(&self, leaf: LeafIndex, decision: &Decision) -> Secret {
+        let heads = decision.resolves.iter().chain([&decision.base]).filter_map(|head| self.dag.get(&head.id));
+        let comebacks = self.dag.comebacks(&heads.collect::<Vec<_>>());
         let base = self.dag.get(&decision.base.id);
         let member = base.and_then(|base| base.leaves.iter().find(|other| other.index == leaf));
         let in_head = |id: &EpochId| {
             let head = self.dag.get(id);
-            head.zip(member).is_some_and(|(head, member)| self.dag.is_usable_by(head, member))
+            head.zip(member).is_some_and(|(head, member)| self.dag.is_usable_by(head, member, &comebacks))
         };
         merge_value(decision.inputs.iter().filter(|(_, id, _)| in_head(id)).cloned().collect())
     }
