@@ -66,10 +66,14 @@ fn heads(trace: &Trace, book: &Book, room: &Room) -> BTreeSet<Id> {
 }
 
 /// Whether the device made a commit after the theft that `head` takes in. What was made before lies in the loot, however
-/// late it was posted.
+/// late it was posted; and who was added again by a key package that was stolen is where it was before.
 fn healed(room: &Room, head: &Id, loot: &Loot, theft: &Theft) -> bool {
     let ancestry = room.epochs.ancestry(head);
     let own = |id: &Id| room.epochs.0.get(id).is_some_and(|epoch| epoch.creator == loot.device);
+    let leaf = room.epochs.0.get(head).and_then(|epoch| epoch.leaf(&loot.device));
+    if leaf.is_some_and(|(_, leaf)| loot.packages.contains(&leaf.key)) {
+        return false;
+    }
     let made_after = |id: &Id| !loot.epochs.contains(id) && room.posted_at.get(id).is_some_and(|at| *at > theft.entry);
     ancestry.iter().any(|id| own(id) && made_after(id))
 }
