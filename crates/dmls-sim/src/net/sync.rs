@@ -75,7 +75,8 @@ impl Server {
             }
         }
         for ((room, user), (_, position)) in &self.invites {
-            if *user == device.user && *position > since.stream {
+            let came = rooms["join"].get(&room.0).is_some_and(|part| !part.is_null());
+            if *user == device.user && *position > since.stream && !came {
                 rooms["invite"][&room.0] = json!({ "invite_state": { "events": [] } });
             }
         }
