@@ -255,9 +255,13 @@ impl<'a> Maker<'a> {
     }
 
     fn add_device(&mut self) {
-        if self.known.len() as u64 >= self.devices {
-            return;
+        if (self.known.len() as u64) < self.devices {
+            self.enrol();
         }
+    }
+
+    /// One more device, of a user who has one already or of a new one.
+    fn enrol(&mut self) {
         let number = self.known.len();
         let user = match self.chances.pick(&self.users).cloned() {
             Some(user) if self.chances.chance(300) => user,

@@ -3,7 +3,7 @@
 //! Each seed has a theme that comes more often than the others. All of it draws from a stream of its own, so that
 //! scripts without adversaries are what they were before there were any.
 
-use super::Maker;
+use super::{Known, Maker};
 use crate::entropy::Stream;
 use crate::script::{Lie, Ploy, Step};
 use crate::trace::{Name, ServerName};
@@ -12,7 +12,7 @@ use crate::trace::{Name, ServerName};
 const SCENES: u32 = 300;
 const THEME: u32 = 650;
 /// A little more than the day that an input waits.
-const DAY: u64 = 25 * 3_600_000;
+const DAY: u64 = 26 * 3_600_000;
 
 /// What a scene is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,8 @@ enum Theme {
     Reset,
     /// Thefts, healed on both sides of a split.
     Thefts,
+    /// Forks of a fork on one side of a split, a fork on the other.
+    Nested,
     /// Everybody heals and merges at once.
     Storm,
     /// A device comes back with new keys.
@@ -83,7 +85,7 @@ const THEMES: [Theme; 31] = [
     Theme::Outbox,
     Theme::Suppress,
     Theme::Lists,
-    Theme::Alone(Ploy::BackDate),
+    Theme::Nested,
     Theme::Alone(Ploy::Resolves),
     Theme::Alone(Ploy::Grants),
     Theme::Alone(Ploy::Impersonate),
@@ -162,6 +164,7 @@ impl Maker<'_> {
                 self.talk(&name);
             }
             Theme::Race => {
+                self.known.iter().any(|known| known.name == name && !known.offline).then_some(())?;
                 for _ in 0..2 {
                     self.push(Step::Rekey(name.clone()));
                     self.push(plot(Ploy::Grind));
@@ -183,8 +186,10 @@ impl Maker<'_> {
                     self.push(Step::Invite(name.clone(), guest.clone()));
                     self.push(Step::Wait(300));
                     self.join(&guest);
-                    self.push(Step::Wait(8_000));
+                } else {
+                    self.enrol();
                 }
+                self.push(Step::Wait(8_000));
                 self.push(plot(Ploy::Bury));
                 self.wait(malice, 2_000);
                 self.talk(&name);
@@ -330,6 +335,35 @@ impl Maker<'_> {
                 }
                 self.push(Step::Heal(one, two));
                 self.push(Step::Wait(10_000));
+            }
+            Theme::Nested => {
+                let (one, two) = self.two_servers(malice)?;
+                let server = format!(":{one}");
+                let fit =
+                    |known: &&Known| self.inside.contains(&known.user) && !known.gone && !known.down && !known.offline;
+                let (here, there): (Vec<_>, Vec<_>) = self
+                    .known
+                    .iter()
+                    .filter(fit)
+                    .map(|known| (known.name.clone(), known.user.ends_with(&server)))
+                    .partition(|(_, here)| *here);
+                let ([(a, _), (b, _), ..], [(d, _), ..]) = (&here[..], &there[..]) else { return None };
+                let (c, e) = (here.get(2).map_or(a, |(name, _)| name), there.get(1).map_or(d, |(name, _)| name));
+                let steps = [
+                    Step::Cut(one.clone(), two.clone()),
+                    Step::Rekey(a.clone()),
+                    Step::Rekey(d.clone()),
+                    Step::Wait(400),
+                    Step::Rekey(b.clone()),
+                    Step::Rekey(c.clone()),
+                    Step::Rekey(e.clone()),
+                    Step::Wait(200),
+                    Step::Heal(one, two),
+                    Step::Wait(150),
+                    Step::Wait(150),
+                    Step::Wait(8_000),
+                ];
+                steps.into_iter().for_each(|step| self.push(step));
             }
             Theme::Replaced => {
                 self.push(Step::Replace(name.clone()));

@@ -115,7 +115,7 @@ impl Net {
         self.change_state(name, |arena, room| {
             let key = (MEMBER.to_owned(), user.to_owned());
             let joins = room.deltas.iter().filter(|delta| delta.key == key).filter_map(|delta| delta.event);
-            let joined = joins.filter(|event| arena[event.0].membership() == Some("join")).last();
+            let joined = joins.rev().find(|event| arena[event.0].membership() == Some("join"));
             let mut state = room.current.clone();
             state.extend(joined.map(|event| (key, event)));
             state

@@ -12,6 +12,9 @@ use super::together::members;
 use super::{Fault, Finding};
 use crate::trace::{End, Fact, Showing, Trace};
 
+/// An input waits for a day, and is told so within another hour.
+const DAY: u64 = 25 * 3_600_000 - 1;
+
 pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (id, room) in &book.rooms {
@@ -34,6 +37,7 @@ pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
                 }
             }
         }
+        findings.extend(waits_on(trace, book, id, room));
         for (name, end) in members(trace, book, room) {
             let rows = end.views.get(id).map(|view| by_event(&view.messages)).unwrap_or_default();
             let read: BTreeSet<_> = rows.values().filter_map(|row| row.message_id.as_ref()).collect();
@@ -118,6 +122,24 @@ fn was_let_down(trace: &Trace, book: &Book, room: &Room, epoch: &Id, device: &De
         Some(sent) => !sent,
         None => room.epochs.0.get(&entered).is_some_and(|epoch| epoch.creator != *device && !is_there(&epoch.creator)),
     }
+}
+
+/// Messages that still wait a day after a device took them in (SPEC §6.2), whoever sent them.
+fn waits_on(trace: &Trace, book: &Book, id: &RoomId, room: &Room) -> Vec<Finding> {
+    let now = trace.entries.last().map_or(0, |entry| entry.at.0);
+    let mut findings = Vec::new();
+    for (at, fact) in trace.facts().filter(|(at, _)| at.0 + DAY < now) {
+        let Fact::Took { name, event_id } = fact else { continue };
+        let Some((_, end)) = members(trace, book, room).find(|(member, _)| *member == name) else { continue };
+        let rows = end.views.get(id).map(|view| view.messages.as_slice()).unwrap_or_default();
+        let row = rows.iter().find(|row| row.event_id.as_ref() == Some(event_id));
+        let code = row.and_then(|row| row.utd.as_ref()).map(|utd| utd.code);
+        if matches!(code, Some(UtdCode::WaitingCommit | UtdCode::WaitingWelcome)) {
+            let text = format!("{event_id}, taken in at {}, is {code:?}", at.0);
+            findings.push(Finding { fault: Fault::Unjudged, room: id.clone(), name: name.clone(), text });
+        }
+    }
+    findings
 }
 
 /// Messages that an honest, running member took to be sent and that are in no room.

@@ -8,8 +8,9 @@ use super::epochs::Id;
 use super::{Fault, Finding};
 use crate::trace::{Name, Trace, View};
 
-/// So many races that one device won, all of them, are no luck: one time in a thousand.
-const RACES: usize = 10;
+/// So many races that one device won, and one in so many that it lost, are no luck: two times in a thousand.
+const RACES: usize = 12;
+const LOST: usize = 9;
 
 pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -24,8 +25,9 @@ pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
         }
         for name in &book.dishonest {
             let Some(end) = trace.ends.get(name) else { continue };
-            if let Some(races) = always_wins(book, trace, room, &name_of(&end.device)) {
-                note(Fault::Steered, name, format!("its commits won all of {races} races"));
+            let (won, lost) = races(book, trace, room, &name_of(&end.device));
+            if won >= RACES && lost * LOST <= won {
+                note(Fault::Steered, name, format!("its commits won {won} races and lost {lost}"));
             }
         }
     }
@@ -59,26 +61,26 @@ fn forbidden(room: &Room, view: &View) -> Vec<String> {
     found
 }
 
-/// How many races a device won, if there were many and it never lost one: an honest commit builds on one of two
-/// siblings and resolves the other.
-fn always_wins(book: &Book, trace: &Trace, room: &Room, device: &DeviceName) -> Option<usize> {
+/// How many races a device won and lost: an honest commit builds on one of two siblings with the same members and
+/// resolves the other.
+fn races(book: &Book, trace: &Trace, room: &Room, device: &DeviceName) -> (usize, usize) {
     let honest = |other: &DeviceName| {
         let mut ends = trace.ends.iter().filter(|(_, end)| name_of(&end.device) == *other);
         ends.any(|(name, _)| !book.dishonest.contains(name))
     };
-    let mut won = BTreeSet::new();
+    let (mut won, mut lost) = (BTreeSet::new(), BTreeSet::new());
     for epoch in room.epochs.0.values().filter(|epoch| honest(&epoch.creator)) {
         let Some((base, winner)) = epoch.base.and_then(|base| Some((base, room.epochs.0.get(&base)?))) else {
             continue;
         };
         for loser in epoch.resolves.iter().filter_map(|head| room.epochs.0.get(head)) {
-            let race = loser.base.is_some() && loser.base == winner.base && loser.creator != winner.creator;
+            let race = loser.base.is_some() && loser.base == winner.base && loser.members() == winner.members();
             if race && winner.creator == *device && honest(&loser.creator) {
                 won.insert(base);
-            } else if race && loser.creator == *device {
-                return None;
+            } else if race && loser.creator == *device && honest(&winner.creator) {
+                lost.insert(base);
             }
         }
     }
-    (won.len() >= RACES).then_some(won.len())
+    (won.len(), lost.len())
 }

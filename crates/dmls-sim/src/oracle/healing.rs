@@ -1,16 +1,15 @@
-//! Who changed its keys on purpose has new ones in the end; who changes nothing does not change them all at once.
+//! Who changed its keys on purpose speaks with new ones; who changes nothing does not change them all at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::book::{Book, Room, name_of};
+use super::book::{Book, Message, Room, name_of};
 use super::epochs::Id;
-use super::together::members;
 use super::{Fault, Finding};
 use crate::trace::{Fact, Name, ServerName, Trace};
 
-/// Merges of the same heads that devices of one server make within one slot: by ranks there is one, and who is not in
-/// all heads may have the rank of another.
-const STORM: usize = 4;
+/// Merges of the same heads that devices of one server make within one slot. All who are in all heads have ranks of their
+/// own, so there is one; two where a server was slow.
+const STORM: usize = 3;
 const SLOT: u64 = 400;
 
 pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
@@ -19,16 +18,15 @@ pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
         let mut note = |fault, name: &Name, text: String| {
             findings.push(Finding { fault, room: id.clone(), name: name.clone(), text });
         };
-        for (name, end) in members(trace, book, room) {
-            let head = end.rooms.iter().find(|row| row.room == *id).and_then(|row| row.canonical);
-            let asked = trace
-                .entries
-                .iter()
-                .rposition(|entry| matches!(&entry.fact, Fact::Asked { name: who, room } if who == name && room == id));
-            let (Some(head), Some(asked)) = (head, asked) else { continue };
-            if let Some((old, new)) = stale(room, &head.0, &name_of(&end.device), asked) {
+        for message in room.messages.iter().filter(|message| !book.dishonest.contains(&message.name)) {
+            let asked = trace.entries[..message.at].iter().rposition(
+                |entry| matches!(&entry.fact, Fact::Asked { name, room } if *name == message.name && room == id),
+            );
+            let Some((asked, end)) = asked.zip(trace.ends.get(&message.name)) else { continue };
+            if let Some((old, new)) = stale(room, message, &name_of(&end.device), asked) {
                 let (old, new) = (dmls::id::EpochId(old), dmls::id::EpochId(new));
-                note(Fault::Unhealed, name, format!("renewed its keys in {new}, and is in {head} with those of {old}"));
+                let text = format!("renewed its keys in {new}, and speaks with those of {old}: {}", message.event_id);
+                note(Fault::Unhealed, &message.name, text);
             }
         }
         for (name, count) in storms(trace, book, room) {
@@ -38,18 +36,23 @@ pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
     findings
 }
 
-/// The epoch of a device's leaf in `head`, if it is older than what the device was asked for and did.
-fn stale(room: &Room, head: &Id, device: &super::book::DeviceName, asked: usize) -> Option<(Id, Id)> {
-    let later = |id: &Id| room.posted_at.get(id).is_some_and(|at| *at > asked);
-    let made = room.epochs.0.iter().find(|(id, epoch)| epoch.creator == *device && later(id));
-    let entered = room.epochs.entry_of(head, device)?;
-    Some((entered, *made?.0)).filter(|_| !later(&entered))
+/// The epoch of the leaf with which a device speaks, if it is older than what the device was asked for and did (SPEC
+/// §3.10).
+fn stale(room: &Room, message: &Message, device: &super::book::DeviceName, asked: usize) -> Option<(Id, Id)> {
+    let posted = |id: &Id| room.posted_at.get(id).copied().unwrap_or_default();
+    let between = |id: &Id| (asked..message.at).contains(&posted(id));
+    let made = room.epochs.0.iter().find(|(id, epoch)| epoch.creator == *device && between(id));
+    let entered = room.epochs.entry_of(&message.epoch, device)?;
+    Some((entered, *made?.0)).filter(|_| posted(&entered) < asked)
 }
+
+/// What a merge builds on and resolves, at which server.
+type Merge = (BTreeSet<Id>, ServerName);
 
 /// Devices of one server that made the same merge at about the same time, though nobody asked them to.
 fn storms(trace: &Trace, book: &Book, room: &Room) -> Vec<(Name, usize)> {
     let mut asked: BTreeSet<Name> = BTreeSet::new();
-    let mut merges: BTreeMap<(BTreeSet<Id>, ServerName), Vec<(u64, Name)>> = BTreeMap::new();
+    let mut merges: BTreeMap<Merge, Vec<(u64, Name)>> = BTreeMap::new();
     for (at, entry) in trace.entries.iter().enumerate() {
         match &entry.fact {
             Fact::Asked { name, .. } | Fact::Accepted { name, .. } => drop(asked.insert(name.clone())),
@@ -58,7 +61,9 @@ fn storms(trace: &Trace, book: &Book, room: &Room) -> Vec<(Name, usize)> {
                     continue;
                 };
                 let Some(epoch) = room.epochs.0.get(id).filter(|epoch| !epoch.resolves.is_empty()) else { continue };
-                if !asked.remove(name) && !book.dishonest.contains(name) {
+                let everywhere = epoch.base.iter().chain(&epoch.resolves).filter_map(|head| room.epochs.0.get(head));
+                let ranked = everywhere.into_iter().all(|head| head.has(&epoch.creator));
+                if !asked.remove(name) && ranked && !book.dishonest.contains(name) {
                     let parents = epoch.base.iter().chain(&epoch.resolves).copied().collect();
                     merges.entry((parents, server.clone())).or_default().push((entry.at.0, name.clone()));
                 }

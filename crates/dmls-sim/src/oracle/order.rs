@@ -14,9 +14,12 @@ const PATIENCE: u64 = 12_000;
 /// So many messages within that time are talk.
 const TALK: usize = 30;
 
+/// Hash of what a device knows, and the heads that it can use.
+type Knowledge = ([u8; 32], BTreeSet<EpochId>);
+
 pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut agreed: BTreeMap<([u8; 32], BTreeSet<EpochId>), (EpochId, &Name)> = BTreeMap::new();
+    let mut agreed: BTreeMap<Knowledge, (EpochId, &Name)> = BTreeMap::new();
     let mut since: BTreeMap<&Name, (Timestamp, [u8; 32], usize)> = BTreeMap::new();
     let mut talk = 0;
     for (at, fact) in trace.facts() {

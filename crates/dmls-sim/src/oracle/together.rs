@@ -20,6 +20,9 @@ pub(super) fn members<'a>(
     })
 }
 
+/// The devices in each canonical head.
+type Heads<'a> = BTreeMap<Option<EpochId>, Vec<&'a Name>>;
+
 pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (id, room) in &book.rooms {
@@ -27,7 +30,7 @@ pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
             findings.push(Finding { fault, room: id.clone(), name: name.clone(), text });
         };
         // Who is joined is each server's own word, and a server that others take to be out of the room never hears theirs.
-        let mut worlds: BTreeMap<Option<&BTreeSet<String>>, BTreeMap<Option<EpochId>, Vec<&Name>>> = BTreeMap::new();
+        let mut worlds: BTreeMap<Option<&BTreeSet<String>>, Heads<'_>> = BTreeMap::new();
         for (name, end) in members(trace, book, room) {
             if let Some(code) = &end.broken {
                 note(Fault::Broken, name, code.clone());

@@ -150,7 +150,12 @@ impl World {
             }
             Ploy::CutOff | Ploy::FalseCause => {
                 let others = self.honest_in(&base);
-                let Some(victim) = self.plotter(name).chances.pick(&others).cloned() else { return Ok(()) };
+                // Best somebody whose keys a thief has.
+                let stolen = self.stolen.last().map(|(_, thief)| thief.device.clone());
+                let stolen = stolen.filter(|device| others.contains(device));
+                let Some(victim) = stolen.or_else(|| self.plotter(name).chances.pick(&others).cloned()) else {
+                    return Ok(());
+                };
                 let cause = if ploy == Ploy::CutOff { "" } else { "$e00003" };
                 self.commit_and_post(name, room, &Commit::on(&base).remove(&victim, Locator(cause.to_owned())))?;
             }

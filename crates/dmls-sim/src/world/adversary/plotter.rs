@@ -13,7 +13,9 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::super::{Fault, World};
+use crate::client::Client;
 use crate::entropy::Stream;
+use crate::net::server_of;
 use crate::script::Ploy;
 use crate::trace::{Fact, Kind, Name};
 
@@ -152,7 +154,14 @@ impl World {
             Post::Content(content) => (content, None),
             Post::Commit(commit) => (self.content_of(name, commit)?, Some(commit.epoch.id)),
         };
-        let posted = self.post(name, room, ENCRYPTED, None, content, None)?.ok();
+        let posted = match self.post(name, room, ENCRYPTED, None, content.clone(), None)? {
+            Ok(event_id) => Some(event_id),
+            // Who is no longer in the room has somebody there who passes it on.
+            Err(_) => match self.accomplice(room) {
+                Some(user) => self.put_as(name, &user, room, content)?,
+                None => None,
+            },
+        };
         if let (Some(event_id), Some(epoch)) = (posted.clone(), makes) {
             self.note(Fact::Forged { event_id, epoch });
         }
@@ -166,15 +175,28 @@ impl World {
         Ok(insider::commit_content(commit, &url, Sha256::digest(&commit.group_info).into()))
     }
 
-    /// Posts something as another user of the plotter's server, which plays along.
-    pub(super) fn put_as(&mut self, name: &Name, user: &str, room: &RoomId, content: Value) -> Result<(), Fault> {
-        let home = self.client(name)?.home.clone();
+    /// A user who is in the room.
+    fn accomplice(&self, room: &RoomId) -> Option<String> {
+        let joined = |client: &&Client| self.net.membership(&client.home, room, &client.device.user) == "join";
+        self.clients.values().find(joined).map(|client| client.device.user.clone())
+    }
+
+    /// Posts something as another user, whose server plays along; gives the event's id unless the user may not.
+    pub(super) fn put_as(
+        &mut self,
+        name: &Name,
+        user: &str,
+        room: &RoomId,
+        content: Value,
+    ) -> Result<Option<String>, Fault> {
+        let home = server_of(user);
         let draft =
             crate::net::Draft { room, sender: user, event_type: ENCRYPTED, state_key: None, content: content.clone() };
-        if let Ok(event_id) = self.net.post(&home, draft, self.now) {
-            self.posted(name, room, ENCRYPTED, None, content, &event_id)?;
+        let posted = self.net.post(&home, draft, self.now).ok();
+        if let Some(event_id) = &posted {
+            self.posted(name, room, ENCRYPTED, None, content, event_id)?;
         }
-        Ok(())
+        Ok(posted)
     }
 
     /// Sealed events that were posted so far: by which copy, its user, what it is, content.
