@@ -1,6 +1,6 @@
-//! `cargo xtask attacks`: the attack suite, both halves of it.
+//! `cargo xtask attacks`: the attack suite, both halves of it, and generated runs that show each defence.
 //!
-//! The suite is a test of `dmls-sim`. Here it is built so that single defences can be switched off
+//! The suites are tests of `dmls-sim`. Here they are built so that single defences can be switched off
 //! (crates/dmls/src/defence.rs), and what it lists is held against the list of threats.
 
 use std::collections::BTreeSet;
@@ -18,9 +18,11 @@ const THREATS: [(&str, usize); 10] =
 /// [`Error::Failed`] if an attack is alive; [`Error::Findings`] if the whole suite leaves out a threat.
 pub fn attacks(filters: &[String], counts: &mut Counts) -> Result<String, Error> {
     let mut listed = Listed::default();
-    let mut command = mutants(&["test", "--locked", "--workspace", "--test", "attacks", "--"]);
-    command.args(filters);
-    run_tests(command, counts, |line| listed.note(line))?;
+    for suite in ["attacks", "bites"] {
+        let mut command = mutants(&["test", "--locked", "--workspace", "--test", suite, "--"]);
+        command.args(filters);
+        run_tests(command, counts, |line| listed.note(line))?;
+    }
     if filters.is_empty() {
         listed.check()?;
     }
@@ -43,10 +45,12 @@ struct Listed {
     /// Shown by plain tests.
     tested: BTreeSet<String>,
     later: BTreeSet<String>,
+    /// Shown by a generated run, too.
+    bites: BTreeSet<String>,
 }
 
 impl Listed {
-    /// Takes in a line of the suite: `F2   KILLED   attack | defence`, `K4   LATER    reason`.
+    /// Takes in a line of the suites: `F2   KILLED   attack | defence`, `K4   LATER    reason`, `F2   BITES    seed`.
     fn note(&mut self, line: &str) {
         let mut words = line.split_whitespace();
         let (Some(id), Some(word)) = (words.next(), words.next()) else { return };
@@ -55,14 +59,16 @@ impl Listed {
             "ALIVE" | "BROKEN" | "PANIC" => self.not_killed.insert(id.to_owned()),
             "TESTED" => self.tested.insert(id.to_owned()),
             "LATER" => self.later.insert(id.to_owned()),
+            "BITES" => self.bites.insert(id.to_owned()),
             _ => false,
         };
     }
 
     fn summary(&self) -> String {
-        let Self { killed, not_killed, tested, later } = self;
-        let (killed, not_killed) = (killed.len(), not_killed.len());
-        format!("{killed} attacks KILLED, {not_killed} not, {} TESTED, {} LATER", tested.len(), later.len())
+        let Self { killed, not_killed, tested, later, bites } = self;
+        let (killed, not_killed, bites) = (killed.len(), not_killed.len(), bites.len());
+        let (tested, later) = (tested.len(), later.len());
+        format!("{killed} attacks KILLED, {not_killed} not, {tested} TESTED, {later} LATER, {bites} shown by seeds")
     }
 
     /// Every threat is tried or put off with a reason, and nothing else is.
@@ -121,10 +127,11 @@ mod tests {
             "F5   ALIVE    commits from an old epoch | heads by outsiders come last",
             "S10  TESTED   Debug is written by hand | some/file.rs: a_test",
             "K4   LATER    no SAS here",
+            "F2   BITES    hostile seed 1 | Steered",
             "test result: FAILED. 1 passed; 1 failed",
             "running 2 attacks",
         ]);
-        assert_eq!(listed.summary(), "1 attacks KILLED, 1 not, 1 TESTED, 1 LATER");
+        assert_eq!(listed.summary(), "1 attacks KILLED, 1 not, 1 TESTED, 1 LATER, 1 shown by seeds");
     }
 
     #[test]
