@@ -334,15 +334,31 @@ impl Group {
             Some((InputKind::Head, head.id, export))
         });
         let held: Vec<_> = held.collect();
-        let all = held.len() == data.resolves.len();
-        let shared = merge_value(held);
-        if all {
-            return MergeInputs::Known(shared);
+        if held.len() == data.resolves.len() {
+            return MergeInputs::Known(merge_value(held));
         }
-        let view = self.views.get(&data.base.id).filter(|_| frame.sender != CommitSender::New);
-        let (context, psk) = (grant_context(data), grant_psk(&no_chain(), &shared));
-        view.and_then(|view| mls::open_grant(view, self.id.as_bytes(), &data.grants, &context, &psk, entropy))
-            .map_or(MergeInputs::Missing, MergeInputs::Granted)
+        let Some(view) = self.views.get(&data.base.id).filter(|_| frame.sender != CommitSender::New) else {
+            return MergeInputs::Missing;
+        };
+        // Where this device left a leaf behind, the granter counts on nothing that it may hold there all the same.
+        let usable: Vec<_> = held.iter().filter(|(_, id, _)| self.is_usable_here(id, data)).cloned().collect();
+        let context = grant_context(data);
+        let mut open = |shared: Vec<_>| {
+            let psk = grant_psk(&no_chain(), &merge_value(shared));
+            mls::open_grant(view, self.id.as_bytes(), &data.grants, &context, &psk, entropy)
+        };
+        let less = usable.len() < held.len();
+        let granted = open(usable).or_else(|| if less { open(held) } else { None });
+        granted.map_or(MergeInputs::Missing, MergeInputs::Granted)
+    }
+
+    /// Whether this device can use its leaf in a resolved head, as whoever made the commit sees it (SPEC §3.12).
+    fn is_usable_here(&self, head: &EpochId, data: &CommitData) -> bool {
+        let known = data.resolves.iter().chain([&data.base]).filter_map(|named| self.dag.get(&named.id));
+        let comebacks = self.dag.comebacks(&known.collect::<Vec<_>>());
+        let head = self.dag.get(head);
+        let leaf = head.and_then(|head| head.leaf_of(self.own.device()));
+        head.zip(leaf).is_some_and(|(head, leaf)| self.dag.is_usable_by(head, leaf, &comebacks))
     }
 
     #[allow(clippy::too_many_arguments)]
