@@ -62,13 +62,15 @@ pub struct Opened {
     pub key: SignatureKey,
     /// The sender's signed count of its messages in this epoch.
     pub sequence: Sequence,
+    /// On its first message here: the epoch that it sent in before, and how many messages it sent there.
+    pub left: Option<(EpochId, u32)>,
     /// What was sealed.
     pub plaintext: Zeroizing<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Opened {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { epoch, leaf, device, key: _, sequence, plaintext: _ } = self;
+        let Self { epoch, leaf, device, key: _, sequence, left: _, plaintext: _ } = self;
         write!(f, "Opened({epoch} {device} {leaf:?} {sequence:?})")
     }
 }

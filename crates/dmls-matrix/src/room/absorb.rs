@@ -33,7 +33,7 @@ impl Room {
         }
         for notice in &notices {
             if let Notice::UnknownHeads { .. } = notice {
-                self.paging.ask();
+                self.paging.ask(true);
             }
             remarks.extend(self.remark_notice(notice));
         }

@@ -99,6 +99,18 @@ pub(crate) struct Tally {
     pub(crate) opened: u32,
 }
 
+impl Tally {
+    /// So many were sent, and so many more were opened.
+    pub(crate) fn count(&mut self, sent: u32, opened: u32) {
+        self.sent = self.sent.max(sent);
+        self.opened = self.opened.saturating_add(opened);
+    }
+
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.sent > self.opened
+    }
+}
+
 /// Where a message stands in the room's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Place {

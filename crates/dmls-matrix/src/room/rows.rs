@@ -2,6 +2,7 @@
 
 use dmls::effect::{Applied, Opened, Verdict};
 use dmls::error::Reason;
+use dmls::group::Standing;
 use dmls::id::{Device, EpochId};
 use dmls::journal::{Records, Write};
 use sha2::{Digest, Sha256};
@@ -216,25 +217,34 @@ impl Room {
         Some(EpochName { height: info.epoch.height, creator: info.epoch.creator })
     }
 
-    /// Counts an opened message; a hole in the sender's numbers shows that events are missing.
+    /// Counts an opened message; a hole in the sender's numbers shows that events are missing, here or where it was
+    /// before.
     fn tally(&mut self, opened: &Opened) {
+        let known = self.record.tallies.iter().any(|tally| tally.device == opened.device && tally.is_incomplete());
+        if let Some((before, sent)) = opened.left
+            && matches!(self.group.standing(&before), Standing::Held | Standing::Gone)
+        {
+            self.tally_of(before, &opened.device).count(sent, 0);
+        }
+        self.tally_of(opened.epoch, &opened.device).count(opened.sequence.0.saturating_add(1), 1);
+        let mut of_sender = self.record.tallies.iter().filter(|tally| tally.device == opened.device);
+        if of_sender.any(Tally::is_incomplete) {
+            self.paging.ask(!known);
+        }
+        self.save();
+    }
+
+    fn tally_of(&mut self, epoch: EpochId, device: &Device) -> &mut Tally {
         let tallies = &mut self.record.tallies;
-        let found = tallies.iter().position(|tally| tally.epoch == opened.epoch && tally.device == opened.device);
+        let found = tallies.iter().position(|tally| tally.epoch == epoch && tally.device == *device);
         let index = found.unwrap_or_else(|| {
             if tallies.len() >= MAX_TALLIES {
                 tallies.remove(0);
             }
-            tallies.push(Tally { epoch: opened.epoch, device: opened.device.clone(), sent: 0, opened: 0 });
+            tallies.push(Tally { epoch, device: device.clone(), sent: 0, opened: 0 });
             tallies.len() - 1
         });
-        if let Some(tally) = tallies.get_mut(index) {
-            tally.opened = tally.opened.saturating_add(1);
-            tally.sent = tally.sent.max(opened.sequence.0.saturating_add(1));
-            if tally.sent > tally.opened {
-                self.paging.ask();
-            }
-        }
-        self.save();
+        &mut tallies[index]
     }
 }
 

@@ -11,7 +11,7 @@ use dmls::journal::Write;
 use super::Room;
 use super::lineage::Lineage;
 use super::queue::{Item, ToDeviceItem, fresh_name};
-use super::record::{Gap, Place, Search, Stage};
+use super::record::{Gap, Place, Search, Stage, Tally};
 use crate::names;
 use crate::table;
 use crate::wire::request::{CommitRequest, MergeRequest};
@@ -56,11 +56,13 @@ pub(crate) struct Run {
 }
 
 impl Paging {
-    /// Events are missing: page soon.
-    pub(crate) fn ask(&mut self) {
-        if !self.wanted {
-            self.attempts = 0;
-            self.next = Timestamp(0);
+    /// Events are missing: page soon, or once more if that was in vain before. A sender of whom something is missing is
+    /// heard again: what kept its events away may be over.
+    pub(crate) fn ask(&mut self, newly: bool) {
+        match (self.wanted, newly) {
+            (true, _) => {}
+            (false, true) => (self.attempts, self.next) = (0, Timestamp(0)),
+            (false, false) => self.attempts = PAGING_PAUSES.len() - 1,
         }
         self.wanted = true;
     }
@@ -270,14 +272,14 @@ impl Room {
         if self.paging.run.is_some() || !self.paging.wanted || self.paging.next > now || self.record.gap.is_some() {
             return;
         }
-        let complete = self.record.tallies.iter().all(|tally| tally.sent <= tally.opened);
+        let complete = !self.record.tallies.iter().any(Tally::is_incomplete);
         if complete || self.paging.attempts >= PAGING_PAUSES.len() {
             self.paging.wanted = false;
             return;
         }
         self.start_paging();
         self.paging.attempts += 1;
-        let next = PAGING_PAUSES.get(self.paging.attempts).copied().unwrap_or_default();
+        let next = PAGING_PAUSES.get(self.paging.attempts).copied().unwrap_or(LONGEST_PAUSE);
         self.paging.next = now.plus(next);
     }
 

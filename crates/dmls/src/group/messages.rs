@@ -183,6 +183,7 @@ impl Group {
         }
         self.note_heads(data, &device, batch);
         Ok(Verdict::Applied(Applied::Message(Opened {
+            left: data.left.as_ref().map(|left| (EpochId(left.epoch), left.sent)),
             epoch: id,
             leaf: opened.sender.index,
             device,
