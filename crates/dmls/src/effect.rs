@@ -276,6 +276,8 @@ pub struct Due {
     pub resolve: Vec<EpochId>,
     /// This device's newest leaf is not in the base: it must update before it speaks.
     pub update: bool,
+    /// Milliseconds for which this device lets others go first that may have the same to do.
+    pub turn: u64,
 }
 
 /// Whether a message may be sealed now.

@@ -173,6 +173,7 @@ impl<J: Journal> Machine<J> {
             return Ok(());
         }
         let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
+        room.note_head(now);
         let Some(due) = room.due_now(now) else { return Ok(()) };
         room.claims.start(&due.add, now);
         if room.claims.wait_until(now).is_some() || !room.is_worth_a_commit(&due) {
@@ -201,6 +202,7 @@ impl<J: Journal> Machine<J> {
                 report,
                 |group, entropy| group.carry_out(orders, now, entropy),
                 |room, _, _| {
+                    room.updates.tries = room.updates.tries.saturating_add(1);
                     room.record.update_wanted = false;
                     room.record.trouble = None;
                     room.save();
@@ -264,6 +266,7 @@ impl<J: Journal> Machine<J> {
             }
             room.name_row(&Name::Ciphertext(&sealed.bytes), draft.place);
             let sealed = SealedDraft { epoch: sealed.epoch, txn_id, bytes: sealed.bytes };
+            room.updates.tries = 0;
             let mut draft = draft.clone();
             draft.sealed = Some(sealed);
             room.keep_item(number, Item::Draft(draft));
@@ -295,7 +298,22 @@ impl Room {
         let due = self.group.due(now);
         let timely = due.at.is_some_and(|at| at <= now);
         let speaks = self.first_draft().is_some() && matches!(self.group.readiness(), Readiness::CommitFirst(_));
-        (timely || speaks || self.record.update_wanted).then_some(due)
+        let waits = due.remove.is_empty() && self.updates_at(&due).is_some_and(|at| at > now);
+        (timely || speaks && !waits || self.record.update_wanted).then_some(due)
+    }
+
+    /// Since when the canonical head is what it is.
+    fn note_head(&mut self, now: Timestamp) {
+        let head = self.group.canonical();
+        if self.updates.head != head {
+            (self.updates.head, self.updates.since) = (head, now);
+        }
+    }
+
+    /// When a leaf that a merge left behind is made good before a message leaves. The first time that is at once; where
+    /// others did the same at the same time all but one were in vain, and then they take turns (SPEC §3.10).
+    fn updates_at(&self, due: &Due) -> Option<Timestamp> {
+        (self.updates.tries > 0).then(|| self.updates.since.plus(due.turn))
     }
 
     /// Adds alone need a package; everything else is worth a commit by itself.
@@ -347,6 +365,9 @@ impl Room {
             times.extend([due.at, self.group.next_wake(now), self.claims.wait_until(now), self.next_search(), rejoin]);
             if self.seeks_way_back(now) {
                 times.push(Some(self.paging.entries_due()));
+            }
+            if due.update && self.first_draft().is_some() {
+                times.push(self.updates_at(&due));
             }
             if due.at.is_some_and(|at| at <= now) && !due.add.is_empty() {
                 times.push(self.claims.next_try(&due.add));

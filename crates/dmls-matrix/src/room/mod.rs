@@ -55,12 +55,22 @@ pub(crate) struct Room {
     pub(crate) ticked: Timestamp,
     /// Paging that looks for missing events.
     pub(crate) paging: search::Paging,
+    /// Commits made before this device could speak.
+    pub(crate) updates: Updates,
     /// Whether D in the core may be out of date.
     pub(crate) desired_stale: bool,
     /// The GroupInfo of an entry point, downloaded.
     pub(crate) group_info: Option<(EpochRef, Vec<u8>)>,
     /// Hashes of GroupInfos that cannot be joined by: they are not heard of again.
     pub(crate) useless: BTreeSet<[u8; 32]>,
+}
+
+/// How often this device committed since it last spoke, and since when the canonical head is what it is.
+#[derive(Default)]
+pub(crate) struct Updates {
+    pub(crate) tries: u32,
+    pub(crate) head: Option<EpochId>,
+    pub(crate) since: Timestamp,
 }
 
 impl Room {
@@ -94,6 +104,7 @@ impl Room {
             commit_hold: None,
             ticked: Timestamp(0),
             paging: search::Paging::default(),
+            updates: Updates::default(),
             desired_stale: true,
             group_info: None,
             useless: BTreeSet::new(),

@@ -95,12 +95,20 @@ fn missed(
         || book.was_poisoned(room, &message.epoch, &device)
         || epoch.leaf(&device).is_some_and(|(_, leaf)| book.was_replaced(leaf))
         || code == Some(UtdCode::Replay) && reads_copy(room, message, rows);
-    let due = epoch.has(&device) && !excused;
+    let unheard = shown == Some(&Showing::Backfilled) && !is_heard_later(room, message, rows);
+    let due = epoch.has(&device) && !excused && !(row.is_none() && unheard);
     if due && (row.is_none() || code.is_some()) {
         let what = code.map_or("is not there".to_owned(), |code| format!("is {}", code.code()));
         return Some((Fault::Lost, format!("{} of {} {what}", message.event_id, message.name)));
     }
     None
+}
+
+/// Whether the device reads a later message of the same sender. If not, nothing told it that any was missing, which its
+/// server got hold of after it had paged there.
+fn is_heard_later(room: &Room, message: &Message, rows: &Rows<'_>) -> bool {
+    let later = room.messages.iter().filter(|other| other.name == message.name && other.at > message.at);
+    later.filter_map(|other| rows.get(other.event_id.as_str())).any(|row| row.utd.is_none())
 }
 
 /// Whether a copy of the message came first and is what is read.

@@ -12,6 +12,12 @@ use crate::plan::Plan;
 /// The pause before what was undone is done again doubles at most so often: 256 s with the usual slot.
 const MAX_DOUBLINGS: u32 = 9;
 
+/// New heads push the moment when something due is done by at most so many slots.
+const MAX_PUSHED: u64 = 64;
+
+/// Of several that repeat an update before they speak, each lets at most so many others go first.
+const MAX_TURNS: u64 = 8;
+
 /// How this device stands to an epoch: why a message of it cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -37,11 +43,15 @@ impl Group {
     pub fn due(&self, _now: Timestamp) -> Due {
         let Some(plan) = self.plan() else { return Due::default() };
         let mut due = describe(&plan);
-        let at = |since: Timestamp| {
+        let due_since = self.due_since.filter(|_| plan.is_due());
+        if due_since.is_some() || plan.stale {
+            let rank = plan.rank(self.own.device(), &self.desired);
             let pause = self.settings.slot << plan.quarrels(&self.dag).min(MAX_DOUBLINGS);
-            since.plus(pause + self.settings.slot * plan.rank(self.own.device(), &self.desired))
-        };
-        due.at = self.due_since.filter(|_| plan.is_due()).map(at);
+            let newest = plan.resolve.iter().chain([&plan.base]).map(|head| head.first_seen).max();
+            let since = |due: Timestamp| due.max(newest.unwrap_or(due)).min(due.plus(self.settings.slot * MAX_PUSHED));
+            due.at = due_since.map(|due| since(due).plus(pause + self.settings.slot * rank));
+            due.turn = self.settings.slot * rank.min(MAX_TURNS);
+        }
         due
     }
 
@@ -203,6 +213,7 @@ fn describe(plan: &Plan<'_>) -> Due {
         remove: plan.remove.iter().map(|leaf| leaf.device.clone()).collect(),
         resolve: plan.differing.clone(),
         update: plan.stale,
+        turn: 0,
     }
 }
 
