@@ -88,6 +88,9 @@ impl<J: Journal> Machine<J> {
         entropy: &mut dyn Entropy,
         report: &mut Report,
     ) -> Result<(), Error<J::Error>> {
+        if let Some(room) = self.rooms.get_mut(id) {
+            room.note_head(now);
+        }
         if !self.is_free_to_join(id, now) {
             return Ok(());
         }
@@ -173,7 +176,6 @@ impl<J: Journal> Machine<J> {
             return Ok(());
         }
         let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
-        room.note_head(now);
         let Some(due) = room.due_now(now) else { return Ok(()) };
         room.claims.start(&due.add, now);
         if room.claims.wait_until(now).is_some() || !room.is_worth_a_commit(&due) {
@@ -306,8 +308,10 @@ impl Room {
     fn note_head(&mut self, now: Timestamp) {
         let head = self.group.canonical();
         if self.updates.head != head {
-            (self.updates.head, self.updates.since) = (head, now);
+            (self.updates.head, self.updates.since, self.updates.behind) = (head, now, None);
         }
+        let merged = head.is_some_and(|head| self.said_merges(head).next().is_some());
+        self.updates.behind = if merged { self.updates.behind.or(Some(now)) } else { None };
     }
 
     /// When a leaf that a merge left behind is made good before a message leaves. The first time that is at once; where
@@ -363,6 +367,7 @@ impl Room {
             let due = self.group.due(now);
             let rejoin = self.group.may_rejoin_at();
             times.extend([due.at, self.group.next_wake(now), self.claims.wait_until(now), self.next_search(), rejoin]);
+            times.push(self.behind_until());
             if self.seeks_way_back(now) {
                 times.push(Some(self.paging.entries_due()));
             }

@@ -71,6 +71,8 @@ pub(crate) struct Updates {
     pub(crate) tries: u32,
     pub(crate) head: Option<EpochId>,
     pub(crate) since: Timestamp,
+    /// Since when others are said to have merged it where this device is not.
+    pub(crate) behind: Option<Timestamp>,
 }
 
 impl Room {

@@ -7,10 +7,13 @@ use dmls::id::{EpochId, Height, Timestamp};
 
 use super::Room;
 use super::lineage::Lineage;
-use super::record::EntryPoint;
+use super::record::{EntryPoint, Hearsay};
 
 /// After so many rounds through all stages a search counts as in vain: some three minutes.
 const ROUNDS_IN_VAIN: u32 = 5;
+
+/// So long a Welcome, or the commits of the other fork, may take after others merged this device's head.
+const MERGED_AFTER: u64 = 120_000;
 
 /// Where this device would be if it could follow.
 #[derive(Default)]
@@ -64,7 +67,25 @@ impl Room {
             let lines = self.lines();
             out.missing.extend(in_vain.map(|(id, _)| *id).filter(|id| lines.of(id) == Lineage::Open));
         }
+        if self.behind_until().is_some_and(|at| at <= now)
+            && let Some(head) = self.group.canonical()
+        {
+            out.missing.extend(self.said_merges(head));
+        }
         out
+    }
+
+    /// When this device no longer waits to be brought to where its head was merged.
+    pub(crate) fn behind_until(&self) -> Option<Timestamp> {
+        self.updates.behind.map(|since| since.plus(MERGED_AFTER))
+    }
+
+    /// Epochs that this device does not know and that are said to resolve `head`: neither a Welcome nor the commits before
+    /// them may ever bring it there, if it has a leaf on that fork whose Welcome was lost.
+    pub(crate) fn said_merges(&self, head: EpochId) -> impl Iterator<Item = EpochId> {
+        let resolves = move |stories: &&Vec<Hearsay>| stories.iter().any(|story| story.resolves.contains(&head));
+        let told = self.hearsay.iter().filter(move |(_, stories)| resolves(stories));
+        told.map(|(id, _)| *id).filter(|id| !self.group.knows(id))
     }
 
     /// `epoch` and all that is said to be before it, as far as this device does not know it.

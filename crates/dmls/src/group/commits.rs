@@ -228,6 +228,13 @@ impl Group {
                 Err(ProcessFailure::Rejected(reason)) => return Ok(Err(Look::Refused(reason, None))),
             }
         }
+        // Whoever is removed derives nothing of the new epoch, and needs no M to see that it is out of it.
+        let nothing = merge_value(Vec::new());
+        match mls::process(view, &base, group, &arrived.bytes, psk_secret(&no_chain(), &nothing), entropy) {
+            Ok(processed) if processed.staged.is_none() => return Ok(Ok((nothing, processed))),
+            Err(ProcessFailure::Own(error)) => return Err(error),
+            _ => {}
+        }
         // Only what its committer signed, and what opens here, is worth the wait.
         match mls::check_without_psk(view, group, &arrived.bytes, entropy) {
             Ok(()) => {
@@ -427,7 +434,7 @@ impl Group {
             abandoned: false,
             equivocation,
             merge_export,
-            merge_inputs: Some(m),
+            merge_inputs: own_leaf.map(|_| m),
             base: Some(data.base),
             resolves: data.resolves,
         };
