@@ -199,7 +199,8 @@ impl Room {
     }
 
     fn start_paging(&mut self) {
-        let before = Place { major: self.record.next_major, minor: Place::FIRST };
+        // A place of its own: what comes live or is said while pages are on their way stands after it.
+        let before = self.next_place();
         self.paging.start(before);
     }
 

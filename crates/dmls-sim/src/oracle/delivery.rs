@@ -97,11 +97,24 @@ fn missed(
         || code == Some(UtdCode::Replay) && reads_copy(room, message, rows);
     let unheard = shown == Some(&Showing::Backfilled) && !is_heard_later(room, message, rows);
     let due = epoch.has(&device) && !excused && !(row.is_none() && unheard);
-    if due && (row.is_none() || code.is_some()) {
+    if due && (row.is_none() || code.is_some()) && !(row.is_none() && was_out(trace, end, &message.event_id)) {
         let what = code.map_or("is not there".to_owned(), |code| format!("is {}", code.code()));
         return Some((Fault::Lost, format!("{} of {} {what}", message.event_id, message.name)));
     }
     None
+}
+
+/// Whether the device's user was not in the room when the event came to its server.
+fn was_out(trace: &Trace, end: &End, event: &str) -> bool {
+    let came = |fact: &Fact| matches!(fact, Fact::Arrived { server, event_id, .. } if *server == end.server && event_id == event);
+    let Some(at) = trace.entries.iter().position(|entry| came(&entry.fact)) else { return false };
+    let before = trace.entries[..at].iter().rev().find_map(|entry| match &entry.fact {
+        Fact::Membership { server, user, membership, .. } if *server == end.server && *user == end.device.user => {
+            Some(membership != "join")
+        }
+        _ => None,
+    });
+    before.unwrap_or(true)
 }
 
 /// Whether the device reads a later message of the same sender. If not, nothing told it that any was missing, which its
