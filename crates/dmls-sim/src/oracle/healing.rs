@@ -43,6 +43,9 @@ fn stale(room: &Room, message: &Message, device: &super::book::DeviceName, asked
     let between = |id: &Id| (asked..message.at).contains(&posted(id));
     let made = room.epochs.0.iter().find(|(id, epoch)| epoch.creator == *device && between(id));
     let entered = room.epochs.entry_of(&message.epoch, device)?;
+    // The first message after it may have been sealed before it and sent once more.
+    let since = posted(made?.0);
+    room.messages.iter().find(|other| other.name == message.name && (since..message.at).contains(&other.at))?;
     Some((entered, *made?.0)).filter(|_| posted(&entered) < asked)
 }
 

@@ -12,6 +12,7 @@ pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
     for (id, room) in &book.rooms {
         let mut shown: BTreeMap<&Name, BTreeSet<DeviceName>> = BTreeMap::new();
         let mut left: BTreeMap<&Name, BTreeSet<&str>> = BTreeMap::new();
+        let mut gone: BTreeSet<String> = BTreeSet::new();
         let mut messages = room.messages.iter().peekable();
         for (at, entry) in trace.entries.iter().enumerate() {
             let mut note = |fault, name: &Name, text: String| {
@@ -22,15 +23,15 @@ pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
                     shown.insert(name, devices.keys().map(name_of).collect());
                     left.entry(name).or_default().extend(gone.iter().map(String::as_str));
                 }
-                // Whoever joins again is welcome again.
-                Fact::Posted { state_key: Some(user), content, .. } if content["membership"] == "join" => {
-                    for left in left.values_mut() {
-                        left.remove(user.as_str());
-                    }
-                }
+                // Whoever joins again is welcome again, however late others hear of it.
+                Fact::Posted { state_key: Some(user), content, .. } => match content["membership"].as_str() {
+                    Some("leave" | "ban") => gone.extend([user.clone()]),
+                    Some("join") => drop(gone.take(user)),
+                    _ => {}
+                },
                 Fact::Posted { name, event_id, .. } if !book.dishonest.contains(name) => {
                     if let (Some(made), Some(left)) = (room.made_by.get(event_id), left.get(name)) {
-                        for device in revived(room, made, left) {
+                        for device in revived(room, made, left).into_iter().filter(|device| gone.contains(&device.0)) {
                             note(
                                 Fault::Revived,
                                 name,

@@ -4,7 +4,7 @@ use dmls_matrix::{Machine, RoomId};
 use dmls_store::MemoryStore;
 use serde_json::{Value, json};
 
-use super::{Fault, World};
+use super::{Fault, World, fault};
 use crate::client::Arrival;
 use crate::net::Refusal;
 use crate::net::event::{MEMBER, POWER};
@@ -155,13 +155,27 @@ impl World {
         Ok(())
     }
 
+    /// Whether a device made a commit of which it does not know yet where it is.
+    fn has_commit_on_its_way(&mut self, name: &Name, room: &RoomId) -> Result<bool, Fault> {
+        let client = self.client(name)?;
+        let device = client.device.clone();
+        let Some(machine) = client.machine.as_mut() else { return Ok(false) };
+        let log = machine.log(room).map_err(|error| fault(name, &error))?;
+        Ok(log
+            .iter()
+            .any(|info| info.base.is_some() && info.epoch.creator == device && info.epoch.locator.0.is_empty()))
+    }
+
     /// A device is asked to change its keys.
     ///
     /// # Errors
     /// [`Fault::Machine`], [`Fault::NoSuchDevice`].
     pub fn rekey(&mut self, name: &Name, room: &RoomId) -> Result<(), Fault> {
         let asked = self.call(name, |machine, now, _| policy(machine.update_now(room, now)))?;
-        if let Some(Ok(_)) = asked {
+        // A commit that is on its way already renews nothing on purpose.
+        if let Some(Ok(_)) = asked
+            && !self.has_commit_on_its_way(name, room)?
+        {
             self.note(Fact::Asked { name: name.clone(), room: room.clone() });
         }
         self.stir(name);

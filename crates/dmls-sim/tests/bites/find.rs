@@ -7,7 +7,7 @@ use super::table::IDS;
 use super::trial::{Kind, fault};
 
 /// Every so many seeds a generated run has the same theme (`dmls_sim::generate`).
-const THEMES: u64 = 31;
+pub const THEMES: u64 = 31;
 /// Seeds of each theme that are tried for each id.
 const TRIES: u64 = 10;
 

@@ -2,7 +2,11 @@
 
 use std::process::ExitCode;
 
+use super::find::THEMES;
 use super::trial::{Kind, fault};
+
+/// Seeds that are tried where the one of the table no longer shows its defence.
+const TRIES: u64 = 6;
 
 /// All defences that a run of the simulated world should show.
 pub const IDS: [&str; 36] = [
@@ -18,13 +22,12 @@ const SEEDS: &[(&str, Kind, u64)] = &[
     ("F1", Hostile, 31),
     ("F3", Plain, 62),
     ("F4", Hostile, 34),
-    ("F5", Hostile, 159),
     ("F8", Hostile, 298),
     ("F12", Plain, 8),
-    ("F14", Hostile, 38),
+    ("F14", Hostile, 193),
     ("F16", Hostile, 44),
     ("F17", Plain, 110),
-    ("F19", Hostile, 4),
+    ("F19", Hostile, 97),
     ("F20", Hostile, 139),
     ("F21", Hostile, 0),
     ("F22", Hostile, 0),
@@ -49,6 +52,7 @@ const BLUNT: &[(&str, &str)] = &[(
 /// Ids for which no run is known yet that fails without the defence and passes with it; `find` looks for one.
 const OPEN: &[(&str, &str)] = &[
     ("F2", "too few races come to their end for a device that always wins them to be told from luck"),
+    ("F5", "a commit of a removed device adds a device that D forgets with the next look at the room"),
     ("F7", "seed 98 (hostile) shows it, but takes minutes"),
     ("F9", "of the seeds that were tried none passes with it and opens a merge without it"),
     ("F13", "three devices of one server seldom see the other side at the same moment"),
@@ -62,18 +66,26 @@ const OPEN: &[(&str, &str)] = &[
     ("C20", "runs with false Welcomes fail both ways"),
 ];
 
+/// Whether the seed shows the defence; where another change made a different run of it, the next ones of its theme are tried.
+fn shown(id: &'static str, kind: Kind, first: u64) -> (&'static str, bool, u64, String) {
+    let mut failure = ("UNSEEN", false, first, "the run passes without the defence".to_owned());
+    for seed in (0..TRIES).map(|round| first + THEMES * round) {
+        let Some(why) = fault(kind, seed, Some(id)) else { continue };
+        match fault(kind, seed, None) {
+            None => return ("BITES", true, seed, why),
+            Some(broken) => failure = ("BROKEN", false, seed, broken),
+        }
+    }
+    failure
+}
+
 /// Runs all of the table, or what `ids` names, both ways.
 pub fn check(ids: &[String]) -> ExitCode {
     let names = |word: &String, id: &str| word == id || (word.len() == 1 && id.starts_with(word.as_str()));
     let chosen = |id: &str| ids.is_empty() || ids.iter().any(|word| names(word, id));
     let (mut passed, mut failed) = (0, 0);
     for (id, kind, seed) in SEEDS.iter().copied().filter(|(id, _, _)| chosen(id)) {
-        let (with, without) = (fault(kind, seed, None), fault(kind, seed, Some(id)));
-        let (word, good, text) = match (with, without) {
-            (Some(why), _) => ("BROKEN", false, why),
-            (None, None) => ("UNSEEN", false, "the run passes without the defence".to_owned()),
-            (None, Some(why)) => ("BITES", true, why),
-        };
+        let (word, good, seed, text) = shown(id, kind, seed);
         println!("{id:<4} {word:<8} {} seed {seed} | {text}", kind.word());
         if good { passed += 1 } else { failed += 1 }
     }
