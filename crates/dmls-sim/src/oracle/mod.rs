@@ -95,20 +95,40 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Judges a finished run; nothing found means that every promise held.
+/// Judges a finished run; nothing found means that every promise held: ATTACKS section 5, all six points.
 pub fn judge(trace: &Trace) -> Vec<Finding> {
-    let mut book = Book::read(trace);
-    book.forget_logged_out(trace);
-    let mut findings = together::check(trace, &book);
-    findings.extend(delivery::check(trace, &book));
-    findings.extend(gate::check(trace, &book));
-    findings.extend(theft::check(trace, &book));
+    sorted(promises(trace, &book(trace)))
+}
+
+/// Looks closer: everything that a run without the defences shows, too. Some of it is a suspicion only, which an honest
+/// room can raise by chance where two of its servers see different devices.
+pub fn scrutinise(trace: &Trace) -> Vec<Finding> {
+    let book = book(trace);
+    let mut findings = promises(trace, &book);
     findings.extend(evidence::check(trace, &book));
     findings.extend(order::check(trace, &book));
     findings.extend(healing::check(trace, &book));
     findings.extend(removal::check(trace, &book));
+    sorted(findings)
+}
+
+fn book(trace: &Trace) -> Book {
+    let mut book = Book::read(trace);
+    book.forget_logged_out(trace);
+    book
+}
+
+fn promises(trace: &Trace, book: &Book) -> Vec<Finding> {
+    let mut findings = together::check(trace, book);
+    findings.extend(delivery::check(trace, book));
+    findings.extend(gate::check(trace, book));
+    findings.extend(theft::check(trace, book));
     findings.extend(keys::check(trace));
     findings.extend(stored::check(trace));
+    findings
+}
+
+fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort();
     findings.dedup();
     findings

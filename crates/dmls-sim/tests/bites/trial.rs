@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use dmls_sim::generate::{Mishaps, Profile, generate};
-use dmls_sim::oracle::judge;
+use dmls_sim::oracle::scrutinise;
 use dmls_sim::run::run;
 use dmls_sim::world::Crypto;
 
@@ -40,7 +40,7 @@ pub fn fault(kind: Kind, seed: u64, off: Option<&'static str>) -> Option<String>
     let _off = off.map(dmls::defence::switch_off);
     let script = generate(seed, &profile);
     match catch_unwind(AssertUnwindSafe(|| run(&script))) {
-        Ok(Ok(outcome)) => judge(&outcome.trace).first().map(ToString::to_string),
+        Ok(Ok(outcome)) => scrutinise(&outcome.trace).first().map(ToString::to_string),
         Ok(Err(broken)) => Some(broken.to_string()),
         Err(_) => Some("panic".to_owned()),
     }

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use dmls::journal::{Journal as _, Records as _, Table, Write};
 use dmls_matrix::RoomId;
 use dmls_matrix::facts::Endorsement;
-use dmls_sim::oracle::{Fault, judge};
+use dmls_sim::oracle::{Fault, scrutinise};
 use dmls_sim::trace::{Entry, Fact, Kind, Name, Seal, ServerName, Trace};
 use dmls_sim::world::{Crypto, Options, World};
 use sha2::{Digest as _, Sha256};
@@ -88,7 +88,7 @@ fn event_of(trace: &Trace, body: &str) -> String {
 #[test]
 fn an_honest_split_passes_and_the_thief_is_healed_away() {
     let trace = Played::begin().split();
-    assert_eq!(judge(&trace), []);
+    assert_eq!(scrutinise(&trace), []);
     // The thief does follow until Dan changes his key: a theft that opens nothing would show nothing.
     let opened = &trace.thefts[0].opened;
     assert!(opened.contains(&event_of(&trace, "followed by the thief")));
@@ -102,7 +102,7 @@ fn every_planted_fault_is_found() {
     let faults = |bend: &dyn Fn(&mut Trace)| {
         let mut trace = honest.clone();
         bend(&mut trace);
-        judge(&trace).into_iter().map(|finding| finding.fault).collect::<Vec<_>>()
+        scrutinise(&trace).into_iter().map(|finding| finding.fault).collect::<Vec<_>>()
     };
     let carol = Name::from("carol");
     let room = RoomId::from("!tea");
@@ -174,7 +174,7 @@ fn ciphertext_of(content: &serde_json::Value) -> [u8; 32] {
 fn plant(honest: &Trace, bend: &dyn Fn(&mut Trace)) -> Vec<Fault> {
     let mut trace = honest.clone();
     bend(&mut trace);
-    judge(&trace).into_iter().map(|finding| finding.fault).collect()
+    scrutinise(&trace).into_iter().map(|finding| finding.fault).collect()
 }
 
 fn add(trace: &mut Trace, fact: Fact) {
@@ -229,7 +229,7 @@ fn what_a_store_does_not_give_back_is_found() {
     let machine = played.world.client(&carol).unwrap().machine.as_mut().unwrap();
     let (key, _) = machine.journal().scan(Table("dmls.epoch"), b"").unwrap().remove(0);
     machine.journal_mut().commit(&[Write::delete(Table("dmls.epoch"), key)]).unwrap();
-    let found: Vec<_> = judge(&played.world.finish().unwrap()).into_iter().collect();
+    let found: Vec<_> = scrutinise(&played.world.finish().unwrap()).into_iter().collect();
     assert!(found.iter().all(|finding| finding.name == carol && finding.fault == Fault::Unstored), "{found:?}");
     assert_eq!(found.len(), 1);
 }
