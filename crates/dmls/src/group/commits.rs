@@ -197,6 +197,10 @@ impl Group {
             }
             Err(look) => return Ok(look),
         };
+        if processed.staged.is_none() && processed.added.iter().any(|leaf| leaf.device == *self.own.device()) {
+            // Removed and added anew (SPEC §3.12): its Welcome brings this device there.
+            return Ok(Look::Wait(On::Epoch(id, None)));
+        }
         let place = if judged { Ok(()) } else { self.has_place(base, &processed.committer.device, &id) };
         if let Err(reason) = place.and_then(|()| changes_match(&data.changes, &processed, frame.sender)) {
             return Ok(Look::Refused(reason, blame));
@@ -409,9 +413,7 @@ impl Group {
                 (kept.chain(&processed.added).cloned().collect(), None, None, None)
             }
         };
-        // Who is added again in the same commit is told of it by its Welcome.
-        let again = processed.added.iter().any(|leaf| leaf.device == *self.own.device());
-        if own_leaf.is_none() && !again {
+        if own_leaf.is_none() {
             batch.notices.push(Notice::RemovedHere { epoch: id });
         }
         let epoch = Epoch {
