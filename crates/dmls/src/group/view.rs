@@ -40,19 +40,30 @@ pub enum Standing {
 
 impl Group {
     /// What the group should do by itself, and when (SPEC §3.3).
-    pub fn due(&self, _now: Timestamp) -> Due {
+    pub fn due(&self, now: Timestamp) -> Due {
         let Some(plan) = self.plan() else { return Due::default() };
         let mut due = describe(&plan);
         let due_since = self.due_since.filter(|_| plan.is_due());
         if due_since.is_some() || plan.stale {
             let rank = plan.rank(self.own.device(), &self.desired);
             let pause = self.settings.slot << plan.quarrels(&self.dag).min(MAX_DOUBLINGS);
-            let newest = plan.resolve.iter().chain([&plan.base]).map(|head| head.first_seen).max();
+            // A clock that was set back says nothing.
+            let newest =
+                plan.resolve.iter().chain([&plan.base]).map(|head| head.first_seen).filter(|at| *at <= now).max();
             let since = |due: Timestamp| due.max(newest.unwrap_or(due)).min(due.plus(self.settings.slot * MAX_PUSHED));
-            due.at = due_since.map(|due| since(due).plus(pause + self.settings.slot * rank));
+            let after_own = self.last_own(now).map(|own| own.plus(self.settings.slot * members(plan.base)));
+            due.at = due_since
+                .map(|due| since(due).plus(pause + self.settings.slot * rank))
+                .max(after_own.filter(|_| due_since.is_some()));
             due.turn = self.settings.slot * rank.min(MAX_TURNS);
         }
         due
+    }
+
+    /// When this device last committed.
+    fn last_own(&self, now: Timestamp) -> Option<Timestamp> {
+        let own = self.dag.iter().filter(|epoch| epoch.own && epoch.base.is_some() && !epoch.abandoned);
+        own.map(|epoch| epoch.first_seen).filter(|at| *at <= now).max()
     }
 
     /// Whether a message may be sealed now.
@@ -204,6 +215,11 @@ impl Group {
     fn was_removed(&self) -> bool {
         self.dag.iter().any(|epoch| epoch.own_leaf.is_none() && !epoch.abandoned)
     }
+}
+
+/// Members of a head, for how often each of them may commit: one commit for each slot in all.
+fn members(head: &Epoch) -> u64 {
+    (head.leaves.len() as u64).min(MAX_PUSHED)
 }
 
 fn describe(plan: &Plan<'_>) -> Due {
