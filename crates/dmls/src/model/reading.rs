@@ -60,11 +60,13 @@ impl<'a> Reading<'a> {
         let eligible = self.eligible();
         let mut judged = Judged { heads: self.heads(&BTreeSet::new()), eligible, ..Judged::default() };
         let Some((&base, others)) = judged.eligible.split_first() else { return judged };
+        let stranded = self.stranded(base, &self.comebacks(&judged.eligible));
         let leaves = self.symbols[&base].leaves;
         let own = 1 << self.view.who;
-        let missing = super::epochs::each(self.desired & !leaves & !own);
+        let missing = super::epochs::each(self.desired & !(leaves & !stranded) & !own);
         judged.add = missing.filter(|device| !self.refused(*device)).fold(0, |set, device| set | 1 << device);
-        judged.remove = if self.bent == Some(Bent::RemovesNobody) { 0 } else { leaves & !self.desired & !own };
+        judged.remove =
+            if self.bent == Some(Bent::RemovesNobody) { 0 } else { leaves & (stranded | !self.desired) & !own };
         judged.differing = others.iter().copied().filter(|head| !self.collapse(base, *head)).collect();
         judged.stale = self.stale(base);
         judged
@@ -121,26 +123,46 @@ impl<'a> Reading<'a> {
             }
             return chosen;
         }
-        let shared = self.shared(&chosen);
-        chosen.sort_by_cached_key(|ix| self.place(*ix, &shared));
+        let (shared, back) = (self.shared(&chosen), self.comebacks(&chosen));
+        chosen.sort_by_cached_key(|ix| self.place(*ix, &shared, &back));
         chosen
+    }
+
+    /// The external commits that any of these heads descends from.
+    fn comebacks(&self, heads: &[Ix]) -> Vec<Ix> {
+        let external = self.view.accepted().filter(|ix| self.symbols[ix].made.external);
+        external.filter(|ix| heads.iter().any(|head| self.ancestry(*head).contains(ix))).collect()
+    }
+
+    /// SPEC §3.12: members of `head` whose leaf there is one that they left behind.
+    fn stranded(&self, head: Ix, back: &[Ix]) -> Set {
+        let left_behind = |ix: &&Ix| {
+            let device = self.symbols[*ix].made.creator;
+            let line = std::iter::successors(Some(head), |ix| self.symbols.get(ix)?.made.base);
+            let mut fresh = line.filter(|at| {
+                let made = self.symbols.get(at).map(|symbol| &symbol.made);
+                made.is_some_and(|made| made.creator == device || made.added & (1 << device) != 0)
+            });
+            self.symbols[&head].has(device) && !fresh.any(|at| self.ancestry(at).contains(*ix))
+        };
+        back.iter().filter(left_behind).fold(0, |set, ix| set | 1 << self.symbols[ix].made.creator)
     }
 
     /// Whether `one` comes before `other` when these are the eligible heads.
     pub(super) fn before(&self, one: Ix, other: Ix, eligible: &[Ix]) -> bool {
         let pair = [one, other];
         let heads = if self.bent == Some(Bent::ForkPointOfTwo) { &pair[..] } else { eligible };
-        let shared = self.shared(heads);
-        self.place(one, &shared) < self.place(other, &shared)
+        let (shared, back) = (self.shared(heads), self.comebacks(eligible));
+        self.place(one, &shared, &back) < self.place(other, &shared, &back)
     }
 
-    fn place(&self, ix: Ix, shared: &BTreeSet<Ix>) -> Place {
+    fn place(&self, ix: Ix, shared: &BTreeSet<Ix>, back: &[Ix]) -> Place {
         let symbol = &self.symbols[&ix];
         let since = self.ancestry(ix);
         let since = since.difference(shared).filter(|ix| self.symbols.contains_key(ix) && self.by_desired(**ix));
         let creators: BTreeSet<_> = since.map(|ix| self.symbols[ix].made.creator).collect();
         (
-            (self.desired & !symbol.leaves).count_ones(),
+            (self.desired & !(symbol.leaves & !self.stranded(ix, back))).count_ones(),
             (symbol.leaves & !self.desired).count_ones(),
             symbol.made.external,
             Reverse(creators.len()),
@@ -166,8 +188,8 @@ impl<'a> Reading<'a> {
 
     /// Whether a tie between these heads falls as it was fixed before they were made: by fork point and creator.
     pub(super) fn tie_is_fair(&self, first: Ix, second: Ix, eligible: &[Ix]) -> bool {
-        let shared = self.shared(eligible);
-        let (one, other) = (self.place(first, &shared), self.place(second, &shared));
+        let (shared, back) = (self.shared(eligible), self.comebacks(eligible));
+        let (one, other) = (self.place(first, &shared, &back), self.place(second, &shared, &back));
         let equal = (one.0, one.1, one.2, one.3, one.4) == (other.0, other.1, other.2, other.3, other.4);
         let honest = Self { bent: None, symbols: self.symbols.clone(), ..*self };
         let tie = |ix: Ix| honest.tie(&self.symbols[&ix], self.fork_point(&shared));
