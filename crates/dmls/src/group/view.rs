@@ -51,7 +51,8 @@ impl Group {
             let newest =
                 plan.resolve.iter().chain([&plan.base]).map(|head| head.first_seen).filter(|at| *at <= now).max();
             let since = |due: Timestamp| due.max(newest.unwrap_or(due)).min(due.plus(self.settings.slot * MAX_PUSHED));
-            let after_own = self.last_own(now).map(|own| own.plus(self.settings.slot * members(plan.base)));
+            let after_own =
+                self.last_own(now).map(|own| own.plus(self.settings.slot * (members(plan.base) + 1 + rank)));
             due.at = due_since
                 .map(|due| since(due).plus(pause + self.settings.slot * rank))
                 .max(after_own.filter(|_| due_since.is_some()));

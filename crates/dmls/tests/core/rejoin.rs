@@ -273,3 +273,29 @@ fn who_was_removed_stays_out() {
     assert_eq!(ways_back(&world, "alice"), []);
     assert_eq!(world.peers["alice"].group.may_rejoin_at(), None);
 }
+
+/// Erin's Welcome is lost; she comes in by external commit on one side of a split, while the other side goes on with the
+/// leaf whose keys she never had. The merge does not leave her there (SPEC §3.12).
+#[test]
+fn a_merge_leaves_nobody_in_a_leaf_that_nobody_holds_the_key_of() {
+    let mut world = four();
+    world.device("erin", 2);
+    world.join_room("erin");
+    world.commit("alice", false);
+    let added = world.canonical("alice").unwrap();
+    world.peers.get_mut("erin").unwrap().welcomes.clear();
+    for name in ["bob", "carol", "dan"] {
+        world.take_in(name);
+    }
+    world.cut();
+    world.join_externally("erin");
+    world.commit("bob", true);
+    world.take_in("alice");
+    let with_the_dead_leaf = world.canonical("alice").unwrap();
+    let erin = world.peers["erin"].own.device().clone();
+    assert!(world.peers["alice"].group.readers(&with_the_dead_leaf).unwrap().contains(&erin), "since {added}");
+    world.heal();
+    world.take_in("alice");
+    assert_ne!(world.canonical("alice"), Some(with_the_dead_leaf), "where she is comes first");
+    converge(&mut world, &["alice", "bob", "carol", "dan", "erin"]);
+}

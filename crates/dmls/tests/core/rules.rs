@@ -154,6 +154,34 @@ fn merges_are_staggered() {
     assert_eq!(moments.len(), 4, "each has a moment of its own");
 }
 
+/// Two parts of a room see different devices: one removes what the other brings back. Each answer waits twice as long as
+/// the one before (SPEC §3.3).
+#[test]
+fn who_disagrees_about_a_device_does_not_answer_for_ever() {
+    let mut world = group_of(&[("alice", 1), ("bob", 2), ("carol", 2)]);
+    let there = world.desired("bob");
+    let mut here = there.clone();
+    let carol = world.peers["carol"].own.device().clone();
+    here.devices.remove(&carol);
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        world.input("alice", Input::Desired(here.clone()));
+        world.input("bob", Input::Desired(there.clone()));
+        world.take_in("alice");
+        let due = world.peers["alice"].group.due(world.now);
+        assert_eq!(due.remove, [carol.clone()]);
+        pauses.push(due.at.unwrap().0 - world.now.0);
+        world.tick(600_000);
+        world.input("alice", Input::Desired(here.clone()));
+        world.commit("alice", false);
+        world.input("bob", Input::Desired(there.clone()));
+        world.take_in("bob");
+        assert!(!world.peers["bob"].group.due(world.now).resolve.is_empty(), "what Carol is in is a head beside");
+        world.commit("bob", false);
+    }
+    assert!(pauses[0] < 4_000 && pauses[3] >= 4_000, "eight slots after it was undone three times: {pauses:?}");
+}
+
 /// A merge of a head that Carol never saw waits, is asked about after the grace, and opens with the answer (SPEC §3.9).
 #[test]
 fn merge_inputs_are_answered_to_those_they_belong_to() {
