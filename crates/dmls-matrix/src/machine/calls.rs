@@ -52,10 +52,19 @@ impl<J: Journal> Machine<J> {
         Ok(())
     }
 
+    /// A room in memory is ahead of the disk: it is read again when it is needed, and what it told of its users with it.
+    pub(super) fn lose(&mut self, id: &RoomId) {
+        self.rooms.remove(id);
+        // Where the store cannot be read either, the next call says so.
+        if let Ok(facts) = super::facts::FactBook::load(&self.journal) {
+            self.facts = facts;
+        }
+    }
+
     /// After a failed store the room in memory is ahead of the disk: drop it.
     fn after<T>(&mut self, id: &RoomId, stored: Result<T, J::Error>) -> Result<T, Error<J::Error>> {
         stored.map_err(|error| {
-            self.rooms.remove(id);
+            self.lose(id);
             Error::Store(error)
         })
     }
@@ -102,7 +111,7 @@ impl<J: Journal> Machine<J> {
         let durable = match call(&mut room.group, entropy) {
             Ok(durable) => durable,
             Err(GroupError::Entropy(error)) => {
-                self.rooms.remove(id);
+                self.lose(id);
                 return Err(error.into());
             }
             Err(error) => return Ok(Err(error)),
@@ -119,7 +128,7 @@ impl<J: Journal> Machine<J> {
         let Absorbed { verdict, remarks } = match absorbed {
             Ok(absorbed) => absorbed,
             Err(error) => {
-                self.rooms.remove(id);
+                self.lose(id);
                 return Err(error);
             }
         };
@@ -141,7 +150,7 @@ impl<J: Journal> Machine<J> {
         }
         self.flush(id)?;
         if let GroupError::Mls(_) = error {
-            self.rooms.remove(id);
+            self.lose(id);
         }
         Ok(())
     }

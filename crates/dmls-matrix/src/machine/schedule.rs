@@ -276,7 +276,7 @@ impl<J: Journal> Machine<J> {
         });
         let stored = durable.persist(&mut self.journal);
         if let Err(error) = stored {
-            self.rooms.remove(id);
+            self.lose(id);
             return Err(Error::Store(error));
         }
         Ok(())

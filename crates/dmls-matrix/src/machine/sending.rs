@@ -73,7 +73,7 @@ impl<J: Journal> Machine<J> {
         }
         let made = self.try_call(id, entropy, report, |group, entropy| group.create(now, entropy), |_, _, _| Ok(()))?;
         if let Err(error) = made {
-            self.rooms.remove(id);
+            self.lose(id);
             return Err(error.into());
         }
         self.refresh_desired(id, now, entropy, report)
