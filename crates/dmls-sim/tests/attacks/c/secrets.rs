@@ -142,7 +142,11 @@ pub fn next_generation() -> End {
     store.commit(&forget).unwrap();
     let again = Puppet::load(alice.own.clone(), store, world.now, 0).say("pay ten");
     let verdict = world.input("bob", message_from("alice", &again));
-    End::succeeded_if(matches!(verdict, Verdict::Applied(_)))
+    // Nor does the copy use up the key of what Alice says next.
+    world.say("alice", "and not a penny more");
+    world.take_in("bob");
+    let robbed = !world.texts("bob").contains("and not a penny more");
+    End::succeeded_if(matches!(verdict, Verdict::Applied(_)) || robbed)
 }
 
 /// C16. Alice's message lies in her outbox when she learns that Mallory left. (That a stale server cannot bring
