@@ -207,11 +207,12 @@ impl Dag {
         if back.is_empty() {
             return BTreeMap::new();
         }
-        let chain = self.base_chain(&head.id);
-        let chain: Vec<_> = chain.iter().filter_map(|id| self.get(id)).collect();
+        let line: BTreeSet<_> = self.base_chain(&head.id).into_iter().collect();
         let took_note = |back: &Epoch| {
-            let fresh = |epoch: &&&Epoch| epoch.creator == back.creator || epoch.added.contains(&back.creator);
-            chain.iter().filter(fresh).any(|epoch| self.ancestry(&epoch.id).contains(&back.id))
+            let fresh = |epoch: &&Epoch| epoch.creator == back.creator || epoch.added.contains(&back.creator);
+            let mut line_of = line.iter().filter_map(|id| self.get(id)).filter(fresh);
+            // Mostly the line goes through the external commit itself.
+            line.contains(&back.id) || line_of.any(|epoch| self.ancestry(&epoch.id).contains(&back.id))
         };
         let stranded = back.into_iter().filter(|back| !took_note(back));
         stranded.map(|back| (&back.creator, &back.locator)).collect()

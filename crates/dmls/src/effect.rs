@@ -91,7 +91,7 @@ pub enum Missing {
         /// The heads it resolves that this device does not hold.
         resolves: Vec<EpochId>,
     },
-    /// This device is in no epoch yet.
+    /// A Welcome: this device is in no epoch yet, or was removed and added anew.
     Welcome,
 }
 

@@ -27,6 +27,8 @@ pub(crate) enum On {
     Epoch(EpochId, Option<Locator>),
     /// M of the commit itself, which would make this epoch and resolves these.
     MergeValue { epoch: EpochId, resolves: Vec<EpochId> },
+    /// The Welcome to the epoch that the commit itself makes: it removes this device and adds it anew.
+    Welcome(EpochId),
 }
 
 /// One waiting input. Public bytes: commits and ciphertexts only.
@@ -94,7 +96,7 @@ impl Pending {
     /// Those that may go on when `epoch` is here: waiting for it as base or epoch, or among the heads they resolve.
     pub(crate) fn freed_by(&self, epoch: &EpochId) -> Vec<[u8; 32]> {
         let frees = |on: &On| match on {
-            On::Epoch(id, _) => id == epoch,
+            On::Epoch(id, _) | On::Welcome(id) => id == epoch,
             On::MergeValue { resolves, .. } => resolves.contains(epoch),
         };
         let mut keys: Vec<_> = self.waiting.iter().filter(|(_, waiting)| frees(&waiting.on)).collect();

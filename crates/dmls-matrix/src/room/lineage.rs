@@ -199,7 +199,7 @@ impl Lines<'_> {
             match self.room.hearsay.get(&id) {
                 _ if self.room.group.holds(&id) => open = true,
                 // What is built where this device was removed is not for it.
-                _ if self.room.group.standing(&id) == Standing::Removed => {}
+                _ if self.room.group.knows(&id) && self.room.group.standing(&id) == Standing::Removed => {}
                 Some(stories) => to_look_at.extend(stories.iter().map(|story| story.base.id)),
                 // Nobody told yet; but nothing lies below a genesis.
                 None => open |= !self.room.is_said_genesis(&id),

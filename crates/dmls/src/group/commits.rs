@@ -94,6 +94,7 @@ impl Group {
         let on = match &waiting.on {
             On::Epoch(epoch, hint) => Missing::Commit { epoch: *epoch, hint: hint.clone() },
             On::MergeValue { resolves, .. } => Missing::MergeValue { resolves: resolves.clone() },
+            On::Welcome(_) => Missing::Welcome,
         };
         let until = waiting.until;
         if known != Some(true) {
@@ -199,7 +200,7 @@ impl Group {
         };
         if processed.staged.is_none() && processed.added.iter().any(|leaf| leaf.device == *self.own.device()) {
             // Removed and added anew (SPEC §3.12): its Welcome brings this device there.
-            return Ok(Look::Wait(On::Epoch(id, None)));
+            return Ok(Look::Wait(On::Welcome(id)));
         }
         let place = if judged { Ok(()) } else { self.has_place(base, &processed.committer.device, &id) };
         if let Err(reason) = place.and_then(|()| changes_match(&data.changes, &processed, frame.sender)) {
@@ -322,7 +323,7 @@ impl Group {
     fn is_wanted(&self, id: &EpochId, creator: &Device) -> bool {
         let in_room = |user: &str| self.desired.devices.keys().any(|device| device.user == user);
         let waits = |on: &On| match on {
-            On::Epoch(on, _) => on == id,
+            On::Epoch(on, _) | On::Welcome(on) => on == id,
             On::MergeValue { resolves, .. } => resolves.contains(id),
         };
         let mut waiting = self.pending.iter().map(|(_, waiting)| waiting).filter(|waiting| waits(&waiting.on));

@@ -93,12 +93,12 @@ impl Group {
         }
     }
 
-    /// All epochs that are known and cannot be entered: of refused commits, of those that wait for their merge value,
-    /// and of those that wait on these.
+    /// All epochs that are known and cannot be entered: of refused commits, of those that wait for their merge value or
+    /// for a Welcome, and of those that wait on these.
     pub(super) fn known_closed(&self) -> BTreeMap<EpochId, Closed> {
         let mut found = self.closed.clone();
         for (_, waiting) in self.pending.iter() {
-            if let On::MergeValue { .. } = waiting.on
+            if let On::MergeValue { .. } | On::Welcome(_) = waiting.on
                 && let Some(epoch) = self.waiting_epoch(waiting, &found)
             {
                 found.insert(epoch.id, epoch);

@@ -96,7 +96,7 @@ impl Group {
                 On::MergeValue { epoch, resolves } if waiting.since.plus(self.settings.grace) <= now => {
                     Need::MergeValue { epoch: *epoch, ask: self.who_may_know(resolves), since: waiting.since }
                 }
-                On::MergeValue { .. } => continue,
+                On::MergeValue { .. } | On::Welcome(_) => continue,
             };
             let same = |known: &Need| match (known, &need) {
                 (Need::Commit { epoch: one, .. }, Need::Commit { epoch: two, .. }) => one == two,
@@ -124,7 +124,7 @@ impl Group {
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         let grace = self.pending.iter().filter_map(|(_, waiting)| match waiting.on {
             On::MergeValue { .. } => Some(waiting.since.plus(self.settings.grace)).filter(|at| *at > now),
-            On::Epoch(..) => None,
+            On::Epoch(..) | On::Welcome(_) => None,
         });
         let until = self.pending.iter().map(|(_, waiting)| waiting.until);
         grace.chain(until).chain(self.due(now).at).chain(self.next_rejoin(now)).min()

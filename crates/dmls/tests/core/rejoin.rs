@@ -299,3 +299,46 @@ fn a_merge_leaves_nobody_in_a_leaf_that_nobody_holds_the_key_of() {
     assert_ne!(world.canonical("alice"), Some(with_the_dead_leaf), "where she is comes first");
     converge(&mut world, &["alice", "bob", "carol", "dan", "erin"]);
 }
+
+/// Erin came in on one side while her Welcome to the other was late; the merge removes the leaf that it takes to be dead
+/// and adds her anew. She waits for that Welcome, which is lost, and comes back (SPEC §3.12, §5.8).
+#[test]
+fn who_is_added_anew_and_never_welcomed_comes_back() {
+    let mut world = four();
+    world.device("erin", 2);
+    world.device("frank", 1);
+    world.join_room("erin");
+    world.commit("alice", false);
+    let late = std::mem::take(&mut world.peers.get_mut("erin").unwrap().welcomes);
+    for name in ["bob", "carol", "dan"] {
+        world.take_in(name);
+    }
+    world.cut();
+    world.join_externally("erin");
+    world.tick(1);
+    // Frank makes the side whose leaf of Erin is in doubt the one to build on.
+    world.join_room("frank");
+    world.sync("bob");
+    for name in ["alice", "frank"] {
+        world.take_in(name);
+    }
+    world.heal();
+    world.peers.get_mut("erin").unwrap().welcomes.extend(late);
+    world.take_in("erin");
+    world.take_in("alice");
+    world.commit("alice", false);
+    let merged = world.canonical("alice").unwrap();
+    let erin = world.peers["erin"].own.device().clone();
+    let info = world.peers["alice"].group.epoch(&merged).unwrap();
+    assert!(info.added.contains(&erin) && info.removed.contains(&erin), "{info:?}");
+    world.peers.get_mut("erin").unwrap().welcomes.clear();
+    world.take_in("erin");
+    assert!(!world.peers["erin"].group.knows(&merged));
+    world.tick(PATIENCE - 1);
+    assert_eq!(ways_back(&world, "erin"), [], "the Welcome has its time");
+    world.tick(PATIENCE + 1);
+    assert_eq!(ways_back(&world, "erin"), [merged]);
+    world.restart("erin");
+    world.join_externally("erin");
+    converge(&mut world, &["alice", "bob", "carol", "dan", "erin", "frank"]);
+}
