@@ -203,24 +203,44 @@ impl Dag {
     /// Members of `head` that cannot use their leaf there: they came back by external commit elsewhere, and since then
     /// neither committed on this line nor were added to it; with the event of that commit (SPEC §3.12).
     pub(crate) fn stranded<'a>(&self, head: &Epoch, comebacks: &[&'a Epoch]) -> BTreeMap<&'a Device, &'a Locator> {
-        let back: Vec<_> = comebacks.iter().copied().filter(|epoch| head.leaf_of(&epoch.creator).is_some()).collect();
-        if back.is_empty() {
-            return BTreeMap::new();
-        }
-        let line: BTreeSet<_> = self.base_chain(&head.id).into_iter().collect();
-        let took_note = |back: &Epoch| {
-            let fresh = |epoch: &&Epoch| epoch.creator == back.creator || epoch.added.contains(&back.creator);
-            let mut line_of = line.iter().filter_map(|id| self.get(id)).filter(fresh);
-            // Mostly the line goes through the external commit itself.
-            line.contains(&back.id) || line_of.any(|epoch| self.ancestry(&epoch.id).contains(&back.id))
-        };
-        let stranded = back.into_iter().filter(|back| !took_note(back));
-        stranded.map(|back| (&back.creator, &back.locator)).collect()
+        let stranded = self.took_note(head, comebacks).filter(|(_, noted)| *noted != Some(true));
+        stranded.map(|(back, _)| (&back.creator, &back.locator)).collect()
     }
 
-    /// Whether the device of a leaf is a member of `head` too, under the same key and with a leaf that it can use.
+    /// Whether the device of a leaf is a member of `head` too, under the same key and with a leaf that it can use. One
+    /// that may have come by it where this device cannot see counts: who is in a merged head needs no grant, and a grant
+    /// would open to whoever stole the leaf before it was healed there (SPEC §3.7).
     pub(crate) fn is_usable_by(&self, head: &Epoch, leaf: &Leaf, comebacks: &[&Epoch]) -> bool {
-        head.has(&leaf.device, &leaf.key) && !self.stranded(head, comebacks).contains_key(&leaf.device)
+        let stranded = |(back, noted): (&Epoch, Option<bool>)| back.creator == leaf.device && noted == Some(false);
+        head.has(&leaf.device, &leaf.key) && !self.took_note(head, comebacks).any(stranded)
+    }
+
+    /// Of those external commits whose makers have a leaf in `head`, whether that leaf is one since the commit: its maker
+    /// committed there or was added there after it. `None` where that may be so in epochs that are not known here.
+    ///
+    /// Under another key it is another device, logged in anew, which the commit says nothing of.
+    fn took_note<'a>(&self, head: &Epoch, comebacks: &[&'a Epoch]) -> impl Iterator<Item = (&'a Epoch, Option<bool>)> {
+        let is_leaf = |back: &&Epoch| head.leaf_of(&back.creator).is_some_and(|leaf| back.has(&leaf.device, &leaf.key));
+        let back: Vec<_> = comebacks.iter().copied().filter(is_leaf).collect();
+        let line = if back.is_empty() { Vec::new() } else { self.base_chain(&head.id) };
+        back.into_iter().map(move |back| (back, self.took_note_on(&line, back)))
+    }
+
+    fn took_note_on(&self, line: &[EpochId], back: &Epoch) -> Option<bool> {
+        // Mostly the line goes through the external commit itself.
+        if line.contains(&back.id) {
+            return Some(true);
+        }
+        // What descends from it is higher.
+        let unseen = |id: &EpochId| self.get(id).is_none() && self.known_height(id) > Some(back.height);
+        let fresh = |epoch: &&Epoch| epoch.creator == back.creator || epoch.added.contains(&back.creator);
+        let fresh = line.iter().filter_map(|id| self.get(id)).filter(fresh);
+        let mut before: BTreeSet<EpochId> = fresh.flat_map(|epoch| self.ancestry(&epoch.id)).collect();
+        if before.contains(&back.id) {
+            return Some(true);
+        }
+        before.extend(line);
+        if before.iter().any(unseen) { None } else { Some(false) }
     }
 
     /// The height of an epoch, by name if it is not accepted here.

@@ -24,7 +24,8 @@ pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
             };
             for message in room.messages.iter().filter(|message| theft.opened.contains(&message.event_id)) {
                 if !known.contains(&message.epoch) && !before(theft, message.at) {
-                    note(format!("the thief of {} opens {}", theft.name, message.event_id));
+                    let epoch = dmls::id::EpochId(message.epoch);
+                    note(format!("the thief of {} opens {} of {epoch}", theft.name, message.event_id));
                 }
             }
             for event in &theft.reopened {

@@ -12,4 +12,5 @@ mod rules;
 #[cfg(dmls_mutants)]
 mod speed;
 mod split;
+mod theft;
 mod world;

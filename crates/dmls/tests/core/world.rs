@@ -107,7 +107,16 @@ impl World {
 
     /// A device whose own Matrix key vouches for its MLS key.
     pub fn device(&mut self, name: &str, side: u8) {
-        let mut rng = Seeded::new(name.bytes().fold(1, |seed, byte| seed * 257 + u64::from(byte)));
+        self.begin(name, side, Seeded::new(name.bytes().fold(1, |seed, byte| seed * 257 + u64::from(byte))));
+    }
+
+    /// The same device with an empty store and new keys; everybody hears of it.
+    pub fn log_in_anew(&mut self, name: &str) {
+        self.begin(name, self.peers[name].side, Seeded::new(0));
+        self.facts();
+    }
+
+    fn begin(&mut self, name: &str, side: u8, mut rng: Seeded) {
         let own = Arc::new(own_device(name, &mut rng));
         let mut packages = KeyPackages::default();
         let mut store = MemoryStore::new();
