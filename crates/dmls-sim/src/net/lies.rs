@@ -138,8 +138,7 @@ impl Net {
             if state == room.current {
                 continue;
             }
-            server.stream += 1;
-            for key in room.change(state, server.stream) {
+            for key in room.change_untold(state) {
                 if key.0 == MEMBER {
                     self.facts.push(Fact::Membership {
                         server: name.clone(),

@@ -1,6 +1,6 @@
 //! One room as one server has it: what it holds, in which order it shows it, and the current state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::Event;
 use super::numbers::{EventNo, Events};
@@ -55,6 +55,8 @@ pub(crate) struct RoomAt {
     pub(crate) known: Events,
     pub(crate) current: State,
     pub(crate) deltas: Vec<Delta>,
+    /// Keys whose state changed without an event: clients hear of them with the next one.
+    untold: BTreeSet<(String, String)>,
     pub(crate) gaps: Vec<Gap>,
 }
 
@@ -84,6 +86,9 @@ impl RoomAt {
     pub(crate) fn accept(&mut self, arena: &[Event], event: &Event, position: u64) -> Vec<(String, String)> {
         self.show(event.number, Showing::Live);
         self.order.insert(Place::live(position), event.number);
+        for key in std::mem::take(&mut self.untold) {
+            self.deltas.push(Delta { position, event: self.current.get(&key).copied(), key });
+        }
         let in_line = self.known == *event.past;
         let before = self.known.clone();
         self.known.extend(&event.past);
@@ -100,15 +105,26 @@ impl RoomAt {
         self.change(state, position)
     }
 
-    /// Puts another state in place of the current one; gives the keys that changed.
-    pub(super) fn change(&mut self, state: State, position: u64) -> Vec<(String, String)> {
+    /// Puts another state in place of the current one, for which no event is the reason; gives the keys that changed.
+    pub(super) fn change_untold(&mut self, state: State) -> Vec<(String, String)> {
+        let changed = self.replace(state);
+        self.untold.extend(changed.iter().cloned());
+        changed
+    }
+
+    fn change(&mut self, state: State, position: u64) -> Vec<(String, String)> {
+        let changed = self.replace(state);
+        for key in &changed {
+            self.deltas.push(Delta { position, key: key.clone(), event: self.current.get(key).copied() });
+        }
+        changed
+    }
+
+    fn replace(&mut self, state: State) -> Vec<(String, String)> {
         let gone = self.current.keys().filter(|key| !state.contains_key(*key)).cloned();
         let new =
             state.iter().filter(|(key, number)| self.current.get(*key) != Some(*number)).map(|(key, _)| key.clone());
         let changed: Vec<_> = gone.chain(new).collect();
-        for key in &changed {
-            self.deltas.push(Delta { position, key: key.clone(), event: state.get(key).copied() });
-        }
         self.current = state;
         changed
     }
