@@ -13,6 +13,7 @@ mod evidence;
 mod gate;
 mod healing;
 mod keys;
+mod left_out;
 mod order;
 mod removal;
 mod secrecy;
@@ -109,6 +110,7 @@ pub fn scrutinise(trace: &Trace) -> Vec<Finding> {
     findings.extend(order::check(trace, &book));
     findings.extend(healing::check(trace, &book));
     findings.extend(removal::check(trace, &book));
+    findings.extend(left_out::check(trace, &book));
     sorted(findings)
 }
 
