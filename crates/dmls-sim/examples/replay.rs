@@ -1,6 +1,7 @@
 //! Replays a script (or a generated seed) and shows how each device stands after a step:
 //! `cargo run -p dmls-sim --example replay -- FILE|SEED|hostile:SEED [STEP [FACTS]]`. With `shrink` instead of a step it prints the
-//! shortest script that it finds which fails in the same way: `replay FILE|SEED shrink [TRIES]`.
+//! shortest script that it finds which fails in the same way: `replay FILE|SEED shrink [TRIES]`. In the build with
+//! `xtask/mutants-rustc`, `without:ID` at the end switches the defence against that attack off.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::process::ExitCode;
@@ -18,7 +19,8 @@ use dmls_sim::world::{Crypto, World};
 const EPOCHS: usize = 8;
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let _off = words.pop_if(|word| word.starts_with("without:")).map(|word| switch_off(&word["without:".len()..]));
     let Some(script) = words.first().and_then(|word| script(word)) else {
         println!("replay FILE|SEED [STEP [FACTS]]");
         // Without arguments nothing is run, which is how the gate tries it.
@@ -53,6 +55,15 @@ fn choose(crypto: Crypto) {
 
 #[cfg(not(dmls_mutants))]
 fn choose(_: Crypto) {}
+
+/// As long as what it gives lives.
+#[cfg(dmls_mutants)]
+fn switch_off(id: &str) -> dmls::defence::Off {
+    dmls::defence::switch_off(id.to_owned().leak())
+}
+
+#[cfg(not(dmls_mutants))]
+fn switch_off(_: &str) {}
 
 fn script(word: &str) -> Option<Script> {
     if let Some(seed) = word.strip_prefix("hostile:") {

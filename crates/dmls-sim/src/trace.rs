@@ -258,6 +258,13 @@ pub enum Fact {
         /// The event with its commit.
         commit_event: String,
     },
+    /// A malicious device sent a Welcome that does not lead to what its commit makes, and no other is sent.
+    FalseWelcome {
+        /// To whom.
+        to: Device,
+        /// The event with its commit.
+        commit_event: String,
+    },
     /// A device was asked to change its keys.
     Asked {
         /// Which.
@@ -284,6 +291,8 @@ pub enum Fact {
         event_id: String,
         /// The epoch that it makes.
         epoch: EpochId,
+        /// The epoch that it is made on, whatever it says.
+        on: EpochId,
     },
     /// An epoch came to be whose commit some of its members cannot process, whatever they do.
     Poisoned {

@@ -54,12 +54,14 @@ pub(super) struct Book {
     keys: BTreeMap<DeviceName, Vec<u8>>,
     /// The newest key of each device, and since when it has it.
     pub(super) keys_now: BTreeMap<DeviceName, (Vec<u8>, usize)>,
-    /// Which epochs the commits of malicious devices make.
-    forged: BTreeMap<String, Id>,
+    /// Which epochs the commits of malicious devices make, and on which.
+    forged: BTreeMap<String, (Id, Id)>,
     /// Members of epochs who cannot process their commits, whatever they do.
     poisoned: BTreeMap<Id, Vec<DeviceName>>,
     /// Welcomes that were sent, by receiver and commit, and whether any copy was not lost between servers.
     pub(super) welcomes: BTreeMap<(DeviceName, String), bool>,
+    /// Welcomes that lead to another epoch than their commits make.
+    pub(super) false_welcomes: BTreeSet<(DeviceName, String)>,
 }
 
 pub(super) fn name_of(device: &dmls::id::Device) -> DeviceName {
@@ -92,8 +94,14 @@ impl Book {
             }
         }
         for room in book.rooms.values_mut() {
-            for (event, id) in &book.forged {
+            for (event, (id, _)) in &book.forged {
                 room.made_by.entry(event.clone()).or_insert(*id);
+            }
+            // Who joins an epoch from outside does not see that its commit says it was made on another.
+            for (event, commit, _) in &mut room.commits {
+                if let Some((_, on)) = book.forged.get(event) {
+                    commit.base = *on;
+                }
             }
             room.place_commits();
         }
@@ -107,8 +115,8 @@ impl Book {
                 self.keys.entry(name_of(device)).or_insert_with(|| key.0.to_vec());
                 self.keys_now.insert(name_of(device), (key.0.to_vec(), at));
             }
-            Fact::Forged { event_id, epoch } => {
-                self.forged.insert(event_id.clone(), epoch.0);
+            Fact::Forged { event_id, epoch, on } => {
+                self.forged.insert(event_id.clone(), (epoch.0, on.0));
             }
             Fact::Poisoned { epoch, devices } => {
                 self.poisoned.insert(epoch.0, devices.iter().map(name_of).collect());
@@ -142,6 +150,9 @@ impl Book {
             }
             Fact::WelcomeSent { to, commit_event } => {
                 self.welcomes.insert((name_of(to), commit_event.clone()), true);
+            }
+            Fact::FalseWelcome { to, commit_event } => {
+                self.false_welcomes.insert((name_of(to), commit_event.clone()));
             }
             Fact::WelcomeLost { to, commit_event } => {
                 self.welcomes.entry((name_of(to), commit_event.clone())).or_default();

@@ -130,8 +130,8 @@ fn reads_copy(room: &Room, message: &Message, rows: &Rows<'_>) -> bool {
     copies.filter_map(|copy| rows.get(copy.event_id.as_str())).any(|row| row.utd.is_none())
 }
 
-/// Whether the Welcome to the line of epochs on which the device has its leaf was lost, or never sent by a device that
-/// was logged out or is down: it never came into them, and no protocol could bring it there. It joins later, by external
+/// Whether the Welcome to the line of epochs on which the device has its leaf was lost or false, or never sent by a device
+/// that was logged out or is down: it never came into them, and no protocol could bring it there. It joins later, by external
 /// commit (ATTACKS X3).
 fn was_let_down(trace: &Trace, book: &Book, room: &Room, epoch: &Id, device: &DeviceName) -> bool {
     let Some(entered) = room.epochs.entry_of(epoch, device) else { return false };
@@ -139,8 +139,9 @@ fn was_let_down(trace: &Trace, book: &Book, room: &Room, epoch: &Id, device: &De
     let is_there = |creator: &DeviceName| {
         trace.ends.values().any(|end| end.online && !end.logged_out && name_of(&end.device) == *creator)
     };
-    match book.welcomes.get(&(device.clone(), event.clone())) {
-        Some(sent) => !sent,
+    let welcome = (device.clone(), event.clone());
+    match book.welcomes.get(&welcome) {
+        Some(sent) => !sent || book.false_welcomes.contains(&welcome),
         None => room.epochs.0.get(&entered).is_some_and(|epoch| epoch.creator != *device && !is_there(&epoch.creator)),
     }
 }

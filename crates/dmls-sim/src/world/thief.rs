@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use dmls::id::EpochId;
+use dmls::id::{Device, EpochId};
+use dmls_matrix::sync::SyncInput;
+#[cfg(dmls_mutants)]
+use dmls_matrix::sync::ToDeviceEvent;
 use dmls_matrix::{RoomId, Source};
 use serde_json::{Value, json};
 
@@ -60,12 +63,40 @@ impl World {
                     now,
                     &mut thief.entropy,
                 )?;
+                if let Some(guesses) = guesses(room, &thief.device, posted) {
+                    machine.receive_sync(guesses, now, &mut thief.entropy)?;
+                }
             }
             let rows = machine.messages(room)?.into_iter().filter(|row| row.utd.is_none());
             opened.extend(rows.filter_map(|row| row.event_id));
         }
         Ok(opened)
     }
+}
+
+/// A thief tells its copy of the device that each merge has the merge value of one that merges nothing (SPEC §3.5).
+#[cfg(dmls_mutants)]
+fn guesses(room: &RoomId, own: &Device, posted: &[(RoomId, Value)]) -> Option<SyncInput> {
+    use dmls_matrix::insider;
+    use sha2::{Digest as _, Sha256};
+    let nothing: [u8; 32] = Sha256::digest(b"DMLS 1.0 inputs\0").into();
+    let made = posted.iter().filter(|(place, _)| place == room);
+    let letters = made.filter_map(|(_, event)| insider::made_by(&event["content"])).map(|made| {
+        let (event_type, content) = insider::merge_reply(room, made.id, &nothing);
+        ToDeviceEvent {
+            sender: own.user.clone(),
+            sender_device: Some(own.clone()),
+            encrypted: true,
+            event_type,
+            content,
+        }
+    });
+    SyncInput::parse(&json!({ "next_batch": "s0_0" }), letters.collect())
+}
+
+#[cfg(not(dmls_mutants))]
+fn guesses(_: &RoomId, _: &Device, _: &[(RoomId, Value)]) -> Option<SyncInput> {
+    None
 }
 
 /// Messages that the device had read, as far as the secrets of their epochs and of what was built on those open them.

@@ -8,7 +8,7 @@ use crate::effect::{EpochRef, OutgoingCommit, OutgoingWelcome};
 use crate::entropy::Entropy;
 use crate::error::GroupError;
 use crate::group::{grant_context, welcome_info};
-use crate::id::{Device, Height, LeafIndex, Locator};
+use crate::id::{Device, EpochId, Height, LeafIndex, Locator};
 use crate::mls::bent::{self, BentPlan, GroupInfoParts};
 use crate::mls::{self, Leaf};
 use crate::secret::{InputKind, Secret, grant_psk, merge_value, no_chain, psk_secret};
@@ -44,6 +44,8 @@ pub struct Made {
     pub commit: OutgoingCommit,
     /// The epoch that it makes, as its maker holds it.
     pub state: State,
+    /// The epoch that it is made on, whatever it says.
+    pub on: EpochId,
     /// Whose ciphertexts of the path do not open: those that were chosen, and those who share a subtree with them.
     pub poisoned: Vec<Device>,
 }
@@ -241,7 +243,7 @@ impl<'a> Commit<'a> {
             group_info: built.group_info,
             welcomes,
         };
-        Ok(Made { commit, state, poisoned })
+        Ok(Made { commit, state, on: base.id(), poisoned })
     }
 
     /// Makes it again and again, at most `tries` times, until it is `wanted`.
@@ -260,7 +262,7 @@ impl<'a> Commit<'a> {
         Ok(None)
     }
 
-    fn inputs(&self) -> Vec<(InputKind, crate::id::EpochId, Secret)> {
+    fn inputs(&self) -> Vec<(InputKind, EpochId, Secret)> {
         let input = |head: &&State| Some((InputKind::Head, head.id(), head.merge_export.clone()?));
         self.resolves.iter().filter_map(input).collect()
     }

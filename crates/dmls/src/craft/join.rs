@@ -78,5 +78,5 @@ pub fn join_externally(
         view: built.view,
         sent: 0,
     };
-    Ok(Made { commit, state, poisoned: Vec::new() })
+    Ok(Made { commit, state, on: target.id, poisoned: Vec::new() })
 }

@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use dmls::craft::{Commit, Message, State};
 use dmls::device::{Credential, OwnDevice, SigningKey};
-use dmls::effect::EpochRef;
+use dmls::effect::{EpochInfo, EpochRef};
 use dmls::entropy::Entropy as _;
 use dmls::id::{Device, EpochId, Height, Locator};
 use dmls::package::KeyPackages;
@@ -15,6 +17,9 @@ use ed25519_dalek::Signer as _;
 
 use super::super::{Fault, World};
 use super::plotter::{Plotter, Post};
+use crate::client::MachineError;
+use crate::entropy::Stream;
+use crate::net::algorithm;
 use crate::script::Ploy;
 use crate::trace::Name;
 
@@ -34,12 +39,7 @@ impl World {
                     self.commit_and_post(name, room, &Commit::on(&base))?;
                 }
             }
-            Ploy::Grind => {
-                let tries: Vec<_> = (0..TRIES).filter_map(|_| self.make(name, &Commit::on(&base))).collect();
-                if let Some(best) = tries.into_iter().min_by_key(|made| made.state.id()) {
-                    self.put(name, room, Post::Commit(&best.commit))?;
-                }
-            }
+            Ploy::Grind => self.grind(name, room)?,
             Ploy::Bomb => {
                 let mut todo = VecDeque::from([base]);
                 for _ in 0..BOMB / 3 {
@@ -51,8 +51,8 @@ impl World {
             }
             Ploy::Withhold => self.withhold(name, base),
             Ploy::Reveal => {
-                for commit in std::mem::take(&mut self.plotter(name).withheld) {
-                    self.put(name, room, Post::Commit(&commit))?;
+                for made in std::mem::take(&mut self.plotter(name).withheld) {
+                    self.put(name, room, Post::Commit(&made))?;
                 }
             }
             _ => {
@@ -71,18 +71,49 @@ impl World {
         Ok(())
     }
 
+    /// The machine makes a commit on its own copy again and again, and goes on from where the best was made.
+    fn grind(&mut self, name: &Name, room: &RoomId) -> Result<(), Fault> {
+        let mut best = None;
+        for _ in 0..TRIES {
+            let mut entropy = Stream::new(self.plotter(name).chances.below(u64::MAX), "grind");
+            let now = self.now;
+            let client = self.client(name)?;
+            let (device, clock) = (client.device.clone(), client.clock(now));
+            let mut tried = || -> Result<_, MachineError> {
+                let mut machine = client.copy()?;
+                machine.update_now(room, clock)?;
+                machine.outgoing_requests(clock, &mut entropy)?;
+                let unposted = |info: &EpochInfo| info.epoch.creator == device && info.epoch.locator.0.is_empty();
+                let made = machine.log(room)?.iter().rev().find(|info| unposted(info)).map(|info| info.epoch.id);
+                Ok((made, machine))
+            };
+            // Who is no longer in the room makes none.
+            let Ok((Some(made), machine)) = tried() else { return Ok(()) };
+            if best.as_ref().is_none_or(|(least, _, _)| made < *least) {
+                best = Some((made, machine, entropy));
+            }
+        }
+        let client = self.client(name)?;
+        if let Some((_, machine, entropy)) = best {
+            (client.machine, client.entropy) = (Some(machine), entropy);
+            client.todo.clear();
+        }
+        self.stir(name);
+        Ok(())
+    }
+
     /// A private branch, on from what is withheld already.
     fn withhold(&mut self, name: &Name, mut base: State) {
-        let newest = self.plotter(name).withheld.last().map(|commit| commit.epoch.id);
+        let newest = self.plotter(name).withheld.last().map(|made| made.state.id());
         if let Some(state) = newest.and_then(|id| self.plotter(name).kept.get(&id).cloned()) {
             base = state;
         }
         for _ in 0..3 + below(self.plotter(name), 4) {
             let Some(made) = self.make(name, &Commit::on(&base)) else { return };
+            base = made.state.clone();
             let plotter = self.plotter(name);
-            plotter.withheld.push(made.commit);
-            plotter.keep(made.state.clone());
-            base = made.state;
+            plotter.keep(base.clone());
+            plotter.withheld.push(made);
         }
     }
 
@@ -171,20 +202,31 @@ impl World {
         Ok(())
     }
 
-    /// A key package of a device that its owner never had.
+    /// A key package of a device that its owner never had. A server gives out others to whoever asks for them.
     fn sybil(&mut self, name: &Name) -> Option<Vec<u8>> {
         let plotter = self.plotter(name);
-        let matrix = SigningKey::generate(&mut plotter.chances).ok()?;
-        let signing = SigningKey::generate(&mut plotter.chances).ok()?;
-        let device = Device::new("@sybil:hs1", "SYBIL");
-        let payload = Credential::payload(&device, &signing.public(), 1);
-        let signature = ed25519_dalek::SigningKey::from_bytes(&matrix.to_bytes()).sign(&payload).to_bytes();
-        let own = Arc::new(OwnDevice::new(signing, device, matrix.public().0, 1, signature).ok()?);
+        if plotter.sybil.is_none() {
+            plotter.sybil = Some(Arc::new(invented_device(&mut plotter.chances)?));
+        }
+        let own = plotter.sybil.clone()?;
         let mut store = MemoryStore::new();
         let mut packages = KeyPackages::load(&store).ok()?;
-        let made = packages.generate(&own, 1, false, &mut plotter.chances).ok()?.persist(&mut store).ok()?;
-        made.into_iter().next().map(|package| package.bytes)
+        let made = packages.generate(&own, 2, false, &mut plotter.chances).ok()?.persist(&mut store).ok()?;
+        let [package, offered] = <[_; 2]>::try_from(made).ok()?;
+        let id = format!("{}:{}", algorithm(), STANDARD_NO_PAD.encode(offered.reference));
+        self.net.upload_keys(own.device(), &[(id, STANDARD_NO_PAD.encode(offered.bytes).into())], None);
+        Some(package.bytes)
     }
+}
+
+/// Nobody vouches for it but itself.
+fn invented_device(chances: &mut Stream) -> Option<OwnDevice> {
+    let matrix = SigningKey::generate(chances).ok()?;
+    let signing = SigningKey::generate(chances).ok()?;
+    let device = Device::new("@sybil:hs1", "SYBIL");
+    let payload = Credential::payload(&device, &signing.public(), 1);
+    let signature = ed25519_dalek::SigningKey::from_bytes(&matrix.to_bytes()).sign(&payload).to_bytes();
+    OwnDevice::new(signing, device, matrix.public().0, 1, signature).ok()
 }
 
 pub(super) fn below(plotter: &mut Plotter, end: u64) -> usize {

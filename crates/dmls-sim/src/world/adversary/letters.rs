@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::super::{Fault, World};
 use super::plotter::Post;
 use crate::script::Ploy;
-use crate::trace::Name;
+use crate::trace::{Fact, Name};
 
 impl World {
     pub(super) fn plot_letters(&mut self, name: &Name, room: &RoomId, ploy: Ploy) -> Result<(), Fault> {
@@ -50,7 +50,7 @@ impl World {
             // The same randomness: but for the tag the two are the same.
             let mut same = crate::entropy::Stream::new(number, "two tags");
             let Ok(made) = commit.build(&mut same) else { return Ok(()) };
-            self.put(name, room, Post::Commit(&made.commit))?;
+            self.put(name, room, Post::Commit(&made))?;
             for to in others.iter().filter(|device| side.contains(device) == told) {
                 let (kind, content) = insider::merge_reply(room, made.commit.epoch.id, &value);
                 self.letter(name, to, &kind, content, true)?;
@@ -74,7 +74,7 @@ impl World {
             let Some(package) = claimed else { continue };
             let commit = Commit::on(&base).add(&package, Locator::default());
             let (Some(shown), Some(meant)) = (self.make(name, &commit), self.make(name, &commit)) else { continue };
-            let Some(event_id) = self.put(name, room, Post::Commit(&shown.commit))? else { continue };
+            let Some(event_id) = self.put(name, room, Post::Commit(&shown))? else { continue };
             let (Some(of_shown), Some(of_meant)) = (shown.commit.welcomes.first(), meant.commit.welcomes.first())
             else {
                 continue;
@@ -87,6 +87,7 @@ impl World {
             };
             let content = insider::welcome_content(room, &event_id, &shown.state.id(), &lie);
             self.letter(name, &to, "m.room.encrypted", content, false)?;
+            self.note(Fact::FalseWelcome { to, commit_event: event_id });
         }
         Ok(())
     }
@@ -103,7 +104,7 @@ impl World {
                 self.letter(name, &to, &kind, content.clone(), false)?;
             }
         }
-        self.put(name, room, Post::Commit(&made.commit))?;
+        self.put(name, room, Post::Commit(&made))?;
         Ok(())
     }
 

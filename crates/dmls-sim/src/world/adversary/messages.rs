@@ -41,7 +41,7 @@ impl World {
             let invented = self.invented(name);
             let commit = Commit::on(&base).edit(|data| data.base = EpochRef { id: invented.id, ..data.base.clone() });
             if let Some(junk) = self.make(name, &commit) {
-                self.put(name, room, Post::Commit(&junk.commit))?;
+                self.put(name, room, Post::Commit(&junk))?;
             }
             let message = Message::of(&base, b"junk").edit(|data| data.epoch = invented.id.0);
             if let Ok((bytes, _)) = message.build(&mut self.plotter(name).chances) {
@@ -139,7 +139,7 @@ impl World {
         let chances = &mut self.plotter(name).chances;
         let joined = join_externally(&own, &GroupId::new(room.as_str()), &target, &group_info, |_| {}, chances);
         if let Ok(made) = joined {
-            if let Some(event_id) = self.put(name, room, Post::Commit(&made.commit))? {
+            if let Some(event_id) = self.put(name, room, Post::Commit(&made))? {
                 let state = made.state.found_at(Locator(event_id));
                 self.plotter(name).keep(state);
             }

@@ -1,10 +1,12 @@
 //! What a malicious device keeps beside its machine, and how its works come into the room.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use dmls::craft::{Commit, Made, State};
+use dmls::device::OwnDevice;
 use dmls::effect::OutgoingCommit;
 use dmls::id::{Device, EpochId, Locator};
 use dmls_matrix::RoomId;
@@ -30,14 +32,16 @@ pub(in super::super) struct Plotter {
     /// The order in which they came.
     order: Vec<EpochId>,
     /// What nobody has seen yet.
-    pub(super) withheld: Vec<OutgoingCommit>,
+    pub(super) withheld: Vec<Made>,
+    /// A device that it invented.
+    pub(super) sybil: Option<Arc<OwnDevice>>,
     pub(super) chances: Stream,
 }
 
 impl Plotter {
     fn new(seed: u64, name: &Name) -> Self {
         let chances = Stream::new(seed, &format!("plotter {name}"));
-        Self { kept: BTreeMap::new(), order: Vec::new(), withheld: Vec::new(), chances }
+        Self { kept: BTreeMap::new(), order: Vec::new(), withheld: Vec::new(), sybil: None, chances }
     }
 
     /// Keeps an epoch as it is now, unless it is kept already.
@@ -59,7 +63,7 @@ impl Plotter {
 
 /// What is put into the room.
 pub(super) enum Post<'a> {
-    Commit(&'a OutgoingCommit),
+    Commit(&'a Made),
     Content(Value),
 }
 
@@ -139,7 +143,7 @@ impl World {
         commit: &Commit<'_>,
     ) -> Result<Option<State>, Fault> {
         let Some(made) = self.make(name, commit) else { return Ok(None) };
-        let Some(event_id) = self.put(name, room, Post::Commit(&made.commit))? else { return Ok(None) };
+        let Some(event_id) = self.put(name, room, Post::Commit(&made))? else { return Ok(None) };
         if !made.poisoned.is_empty() {
             self.note(Fact::Poisoned { epoch: made.state.id(), devices: made.poisoned });
         }
@@ -150,9 +154,9 @@ impl World {
 
     /// Posts something as the plotter's user; gives the event's id unless the server refuses.
     pub(super) fn put(&mut self, name: &Name, room: &RoomId, post: Post<'_>) -> Result<Option<String>, Fault> {
-        let (content, makes) = match post {
+        let (content, made) = match post {
             Post::Content(content) => (content, None),
-            Post::Commit(commit) => (self.content_of(name, commit)?, Some(commit.epoch.id)),
+            Post::Commit(made) => (self.content_of(name, &made.commit)?, Some(made)),
         };
         let posted = match self.post(name, room, ENCRYPTED, None, content.clone(), None)? {
             Ok(event_id) => Some(event_id),
@@ -162,8 +166,8 @@ impl World {
                 None => None,
             },
         };
-        if let (Some(event_id), Some(epoch)) = (posted.clone(), makes) {
-            self.note(Fact::Forged { event_id, epoch });
+        if let (Some(event_id), Some(made)) = (posted.clone(), made) {
+            self.note(Fact::Forged { event_id, epoch: made.state.id(), on: made.on });
         }
         Ok(posted)
     }
