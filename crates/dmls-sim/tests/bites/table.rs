@@ -1,12 +1,16 @@
-//! Which seed shows which defence.
+//! Which seed or script shows which defence.
 
 use std::process::ExitCode;
 
+use dmls_sim::oracle::Fault;
+
 use super::find::THEMES;
-use super::trial::{Kind, fault};
+use super::trial::{Kind, fault, findings, script};
 
 /// Seeds that are tried where the one of the table no longer shows its defence.
 const TRIES: u64 = 6;
+/// The same for a script, which is short.
+const PLAYS: u64 = 24;
 
 /// All defences that a run of the simulated world should show.
 pub const IDS: [&str; 36] = [
@@ -43,28 +47,29 @@ const SEEDS: &[(&str, Kind, u64)] = &[
     ("C19", Hostile, 12),
 ];
 
+/// A script of `scripts/ID.txt`, and what its run without the defence shows; with the defence it shows nothing.
+const SCRIPTS: &[(&str, Fault)] = &[
+    ("F2", Fault::Steered),
+    ("F5", Fault::Gate),
+    ("F7", Fault::CutOff),
+    ("F9", Fault::Leaked),
+    ("F13", Fault::Storm),
+    ("F15", Fault::Unjudged),
+    ("F18", Fault::Revived),
+    ("C3", Fault::Leaked),
+    ("C9", Fault::Leaked),
+    ("C14", Fault::Diverged),
+    ("C16", Fault::Gate),
+    ("C17", Fault::Lost),
+    ("C20", Fault::Diverged),
+];
+
 /// Ids for which no run can fail, and why.
 const BLUNT: &[(&str, &str)] = &[(
     "F6",
-    "the same is asked again when a ciphertext leaves (C16): a message waits a little longer and nothing else",
+    "the same is asked again when a ciphertext leaves (C16): the message waits for the commit that is due anyway, and is \
+     sealed anew in it; nothing else is different",
 )];
-
-/// Ids for which no run is known yet that fails without the defence and passes with it; `find` looks for one.
-const OPEN: &[(&str, &str)] = &[
-    ("F2", "too few races come to their end for a device that always wins them to be told from luck"),
-    ("F5", "a commit of a removed device adds a device that D forgets with the next look at the room"),
-    ("F7", "seed 98 (hostile) shows it, but takes minutes"),
-    ("F9", "of the seeds that were tried none passes with it and opens a merge without it"),
-    ("F13", "three devices of one server seldom see the other side at the same moment"),
-    ("F15", "runs of a day fail both ways: floods"),
-    ("F18", "no device adds the user again before the server's state is right again"),
-    ("C3", "needs a theft, a healing on the fork that loses, and a head without the healed device at once"),
-    ("C9", "runs in which messages are overheard fail both ways"),
-    ("C14", "three heads whose ties by pairs go round are rare"),
-    ("C16", "of the seeds that were tried none passes with it and fails without it"),
-    ("C17", "runs in which messages are overheard fail both ways"),
-    ("C20", "runs with false Welcomes fail both ways"),
-];
 
 /// Whether the seed shows the defence; where another change made a different run of it, the next ones of its theme are tried.
 fn shown(id: &'static str, kind: Kind, first: u64) -> (&'static str, bool, u64, String) {
@@ -79,6 +84,41 @@ fn shown(id: &'static str, kind: Kind, first: u64) -> (&'static str, bool, u64, 
     failure
 }
 
+/// Whether the script passes with the defence, and shows what it should without; where another change made a different
+/// run of it, it is played with the next seeds.
+fn played(id: &'static str, expected: Fault) -> (&'static str, bool, u64, String) {
+    let mut script = match script(id) {
+        Ok(script) => script,
+        Err(broken) => return ("BROKEN", false, 0, broken),
+    };
+    let first = script.options.seed;
+    for seed in first..first + PLAYS {
+        script.options.seed = seed;
+        let Ok(without) = findings(&script, Some(id)) else { continue };
+        let Some(shown) = without.iter().find(|finding| finding.fault == expected) else { continue };
+        return match findings(&script, None) {
+            Ok(with) if with.is_empty() => ("BITES", true, seed, shown.to_string()),
+            Ok(with) => ("BROKEN", false, seed, with[0].to_string()),
+            Err(broken) => ("BROKEN", false, seed, broken),
+        };
+    }
+    ("UNSEEN", false, first, format!("without the defence there is no {expected:?}"))
+}
+
+/// Prints all that is wrong with the scripts of `ids`, both ways.
+pub fn play(ids: &[String]) -> ExitCode {
+    for id in IDS.iter().filter(|id| ids.iter().any(|word| word == **id)) {
+        for off in [None, Some(*id)] {
+            println!("{id} {}", if off.is_none() { "with the defence" } else { "without it" });
+            match script(id).and_then(|script| findings(&script, off)) {
+                Ok(findings) => findings.iter().for_each(|finding| println!("  {finding}")),
+                Err(broken) => println!("  {broken}"),
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
 /// Runs all of the table, or what `ids` names, both ways.
 pub fn check(ids: &[String]) -> ExitCode {
     let names = |word: &String, id: &str| word == id || (word.len() == 1 && id.starts_with(word.as_str()));
@@ -89,16 +129,19 @@ pub fn check(ids: &[String]) -> ExitCode {
         println!("{id:<4} {word:<8} {} seed {seed} | {text}", kind.word());
         if good { passed += 1 } else { failed += 1 }
     }
+    for (id, expected) in SCRIPTS.iter().copied().filter(|(id, _)| chosen(id)) {
+        let (word, good, seed, text) = played(id, expected);
+        println!("{id:<4} {word:<8} script seed {seed} | {text}");
+        if good { passed += 1 } else { failed += 1 }
+    }
     for (id, reason) in BLUNT.iter().filter(|(id, _)| chosen(id)) {
         println!("{id:<4} {:<8} {reason}", "BLUNT");
     }
-    for (id, reason) in OPEN.iter().filter(|(id, _)| chosen(id)) {
-        println!("{id:<4} {:<8} no seed known; {reason}", "OPEN");
-    }
     for id in IDS.iter().filter(|id| chosen(id)) {
-        let without = BLUNT.iter().chain(OPEN).all(|(known, _)| known != id);
-        if SEEDS.iter().all(|(known, _, _)| known != id) && without {
-            println!("{id:<4} {:<8} neither a seed nor a reason", "MISSING");
+        let without = BLUNT.iter().all(|(known, _)| known != id);
+        let seen = SEEDS.iter().any(|(known, _, _)| known == id) || SCRIPTS.iter().any(|(known, _)| known == id);
+        if !seen && without {
+            println!("{id:<4} {:<8} neither a seed nor a script nor a reason", "MISSING");
             failed += 1;
         }
     }
