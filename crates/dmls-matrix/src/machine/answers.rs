@@ -207,6 +207,10 @@ impl<J: Journal> Machine<J> {
                 self.keys_refused()?;
                 false
             }
+            (Ticket::Keys, None) => {
+                self.keys_unanswered();
+                false
+            }
             (Ticket::Query(number), _) => {
                 self.facts.ended(number, now);
                 true

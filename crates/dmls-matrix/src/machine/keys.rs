@@ -32,11 +32,21 @@ pub(super) struct KeyState {
     current: Option<[u8; 32]>,
     /// Used fallbacks and when their private keys are deleted.
     retiring: Vec<([u8; 32], Timestamp)>,
+    /// An upload may have arrived unanswered: the next sync tells. A package that was uploaded, claimed and uploaded
+    /// again would be given to a second member, whose Welcome nobody can open.
+    #[serde(skip)]
+    unsure: bool,
 }
 
 impl KeyState {
     pub(super) fn load<R: Records>(records: &R) -> Result<Self, Error<R::Error>> {
-        Ok(table::get(records, &[], table::ACCOUNT, KEY)?.unwrap_or_default())
+        let mut state: Self = table::get(records, &[], table::ACCOUNT, KEY)?.unwrap_or_default();
+        state.unsure = state.is_pending();
+        Ok(state)
+    }
+
+    fn is_pending(&self) -> bool {
+        !self.one_time.is_empty() || self.fallback.is_some()
     }
 
     pub(super) fn write(&self) -> Write {
@@ -45,7 +55,7 @@ impl KeyState {
 
     /// What is to be uploaded.
     pub(super) fn request(&self) -> Option<Request> {
-        if self.one_time.is_empty() && self.fallback.is_none() {
+        if !self.is_pending() || self.unsure {
             return None;
         }
         let value = |(id, text): &(String, String)| (id.clone(), Value::String(text.clone()));
@@ -72,8 +82,14 @@ impl<J: Journal> Machine<J> {
     ) -> Result<(), Error<J::Error>> {
         let algorithm = key_package_algorithm();
         let mut state = self.keys.clone();
+        state.unsure = false;
         if let Some(counts) = counts {
-            state.on_server = Some(counts.get(&algorithm).copied().unwrap_or_default());
+            let count = counts.get(&algorithm).copied().unwrap_or_default();
+            // Nothing but an upload makes them more.
+            if count > state.on_server.unwrap_or_default() {
+                state.one_time.clear();
+            }
+            state.on_server = Some(count);
         }
         let used = unused_fallback.is_some_and(|types| !types.contains(&algorithm));
         if used
@@ -97,7 +113,7 @@ impl<J: Journal> Machine<J> {
     /// Makes what the server lacks and deletes what is over.
     pub(super) fn tend_keys(&mut self, now: Timestamp, entropy: &mut dyn Entropy) -> Result<(), Error<J::Error>> {
         self.retire_fallbacks(now)?;
-        if self.keys.request().is_some() {
+        if self.keys.is_pending() {
             return Ok(());
         }
         let have = self.keys.on_server.unwrap_or_default();
@@ -174,6 +190,11 @@ impl<J: Journal> Machine<J> {
         state.one_time.clear();
         state.fallback = None;
         self.keep_keys(state)
+    }
+
+    /// The upload was not answered.
+    pub(super) fn keys_unanswered(&mut self) {
+        self.keys.unsure = true;
     }
 
     /// The upload was refused for good: these will never be used, others are made.

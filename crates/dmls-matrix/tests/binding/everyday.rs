@@ -2,6 +2,7 @@
 
 use dmls_matrix::RoomId;
 use dmls_matrix::facts::Endorsement;
+use dmls_matrix::request::{Failure, Request};
 
 use crate::world::{World, user};
 
@@ -167,4 +168,51 @@ fn key_packages_are_refilled_and_the_fallback_is_rotated() {
     let server = &world.net.servers[TWO];
     assert_eq!(server.one_time[&bob].len(), 50);
     assert_ne!(server.fallback[&bob].0, used);
+}
+
+/// An upload that arrived unanswered: a package that a member has claimed since is not offered a second time.
+#[test]
+fn no_key_package_is_offered_twice() {
+    for restart in [false, true] {
+        let (mut world, _) = alice_and_bob();
+        let (alice, bob) = (world.device("alice"), world.device("bob"));
+        world.net.servers.get_mut(TWO).unwrap().one_time.get_mut(&bob).unwrap().clear();
+        world.sync("bob");
+        let now = world.now();
+        let client = world.client("bob");
+        let machine = client.machine.as_mut().unwrap();
+        let upload = machine.outgoing_requests(now, &mut client.entropy).unwrap().remove(0);
+        assert!(matches!(upload.request, Request::KeyPackagesUpload { .. }));
+        world.perform("bob", &upload.request).unwrap();
+        let (claimed, _) = world.net.claim(&alice, &bob).unwrap();
+        if restart {
+            world.reopen("bob");
+        } else {
+            let client = world.client("bob");
+            let machine = client.machine.as_mut().unwrap();
+            machine.mark_request_as_failed(&upload.id, Failure::default(), now, &mut client.entropy).unwrap();
+        }
+        world.settle();
+        let there = &world.net.servers[TWO].one_time[&bob];
+        assert_eq!(there.len(), 49);
+        assert!(!there.contains_key(&claimed), "restart: {restart}");
+    }
+}
+
+/// An upload that never arrived is made up for.
+#[test]
+fn key_packages_whose_upload_was_lost_are_uploaded_again() {
+    let (mut world, _) = alice_and_bob();
+    let bob = world.device("bob");
+    world.net.servers.get_mut(TWO).unwrap().one_time.get_mut(&bob).unwrap().clear();
+    world.sync("bob");
+    let now = world.now();
+    let client = world.client("bob");
+    let upload = client.machine.as_mut().unwrap().outgoing_requests(now, &mut client.entropy).unwrap().remove(0);
+    let Request::KeyPackagesUpload { one_time, .. } = upload.request else { panic!("something else is due") };
+    world.reopen("bob");
+    world.settle();
+    let there = &world.net.servers[TWO].one_time[&bob];
+    assert_eq!(there.len(), 50);
+    assert!(one_time.iter().all(|(id, _)| there.contains_key(id)));
 }
