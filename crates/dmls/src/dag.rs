@@ -55,6 +55,8 @@ pub(crate) struct Epoch {
     pub(crate) merge_export: Option<Secret>,
     /// M: the merge inputs of its commit (SPEC §3.9).
     pub(crate) merge_inputs: Option<Secret>,
+    /// M came from this device's grant: it is in none of the resolved heads that it did not hold.
+    pub(crate) granted: bool,
 }
 
 impl Epoch {

@@ -315,6 +315,8 @@ pub struct EpochInfo {
     pub canonical: bool,
     /// Whether its creator equivocated with it.
     pub equivocation: bool,
+    /// Whether its maker took this device to be in none of the resolved heads that this device did not hold.
+    pub granted: bool,
 }
 
 /// What made an epoch.

@@ -47,8 +47,9 @@ impl<J: Journal> Machine<J> {
         } else {
             self.tend_entry(id, now, entropy, report)?;
         }
-        let own = self.account.device.clone();
+        let (own, welcomed) = (self.account.device.clone(), self.welcomed(id));
         if let Some(room) = self.rooms.get_mut(id) {
+            room.welcomed = welcomed;
             room.tend_searches(&own, now, entropy)?;
         }
         self.flush(id)

@@ -1,10 +1,10 @@
 //! To-device messages: Welcomes, requests of other members and their answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dmls::effect::Verdict;
 use dmls::entropy::Entropy;
-use dmls::id::{Device, Locator, Timestamp};
+use dmls::id::{Device, EpochId, Locator, Timestamp};
 use dmls::input::{Input, Welcome};
 use dmls::journal::{Durable, Journal, Records, Write};
 use dmls::package::KeyPackages;
@@ -152,6 +152,36 @@ impl<J: Journal> Machine<J> {
         self.welcomes.iter().filter(|(_, waiting)| on(waiting)).map(|(hash, _)| *hash).collect()
     }
 
+    /// What this device was welcomed to in a room, by commits that were not seen yet.
+    pub(super) fn welcomed(&self, id: &RoomId) -> BTreeSet<EpochId> {
+        let Some(room) = self.rooms.get(id) else { return BTreeSet::new() };
+        let is_missing = |content: &&WelcomeContent| {
+            room.recent_commit(&content.commit_event).is_none() && !room.group.holds(&content.epoch)
+        };
+        let waiting = self.welcomes.values().map(|waiting| &waiting.content).filter(|content| content.room == *id);
+        waiting.filter(is_missing).map(|content| content.epoch).collect()
+    }
+
+    /// A member served a commit: if it is that of a Welcome, whatever its server shows, this device joins by it.
+    fn served(
+        &mut self,
+        id: &RoomId,
+        event_id: &str,
+        commit: &[u8],
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        let hashes = self.welcomes_on(id, event_id);
+        let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
+        let is_its = |content: &WelcomeContent| room.group.made_by(commit, &content.base) == Some(content.epoch);
+        if hashes.iter().filter_map(|hash| self.welcomes.get(hash)).any(|waiting| is_its(&waiting.content)) {
+            room.remember_commit(event_id, commit);
+            return self.join_by_welcomes(id, now, entropy, report);
+        }
+        Ok(())
+    }
+
     /// Joins with all Welcomes of the room whose commits are here.
     pub(super) fn join_by_welcomes(
         &mut self,
@@ -256,6 +286,7 @@ impl<J: Journal> Machine<J> {
         for ServedCommit { locator, bytes, makes } in reply.commits {
             let story = makes.and_then(|makes| CommitContent::said(&reply.room, &bytes, makes));
             let at = locator.clone().unwrap_or_default();
+            self.served(&reply.room, &at.0, &bytes, now, entropy, report)?;
             let input = Input::Commit { bytes, locator, from: event.sender.clone() };
             let taken = self.take_from_member(&reply.room, &event.sender, input, now, entropy, report)?;
             if taken.is_err() {

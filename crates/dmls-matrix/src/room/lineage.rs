@@ -122,22 +122,27 @@ impl Room {
         named.is_some_and(|base| base.height.0 == 0)
     }
 
-    /// The nearest epochs that this device does not know: parents of those it joined at, and heads merged from forks
-    /// that it was never in.
+    /// The nearest epochs that this device does not know and is not to look for: parents of those it joined at, and
+    /// heads merged from forks that it was never in.
     fn frontier(&self) -> Frontier {
         let mut frontier = Frontier::default();
         let epochs = self.group.epochs();
         let known: BTreeSet<_> = epochs.iter().map(|info| info.epoch.id).collect();
         let joined = self.group.joined_at();
         for info in &epochs {
-            let joined_here = info.base.is_some_and(|base| !known.contains(&base));
-            // Added again on another fork: what is below was beside it, unless it had been removed.
-            let again = joined != Some(info.epoch.id) && info.base.is_none_or(|base| !self.descends(&base, &known));
-            let first = joined_here && !again;
             let unknown = info.resolves.iter().filter(|id| !known.contains(id));
+            let Some(base) = info.base.filter(|base| !known.contains(base)) else {
+                // Who made the merge knew whom it left out of which head.
+                frontier.aside.extend(unknown.filter(|_| info.granted));
+                continue;
+            };
+            // Added again on another fork: what is below was beside it, unless it had been removed.
+            let first = joined == Some(info.epoch.id) || self.descends(&base, &known);
             let side = if first { &mut frontier.before } else { &mut frontier.aside };
             side.extend(unknown);
-            side.extend(info.base.filter(|_| joined_here));
+            // Where its old leaf was replaced it was in the group all along.
+            let replaced = info.removed.contains(self.group.device());
+            side.extend(Some(base).filter(|_| !replaced));
         }
         frontier
     }
@@ -197,7 +202,7 @@ impl Lines<'_> {
                 continue;
             }
             match self.room.hearsay.get(&id) {
-                _ if self.room.group.holds(&id) => open = true,
+                _ if self.room.group.holds(&id) || self.room.welcomed.contains(&id) => open = true,
                 // What is built where this device was removed is not for it.
                 _ if self.room.group.knows(&id) && self.room.group.standing(&id) == Standing::Removed => {}
                 Some(stories) => to_look_at.extend(stories.iter().map(|story| story.base.id)),

@@ -47,6 +47,8 @@ pub(crate) struct Room {
     pub(crate) claims: Claims,
     /// Commits seen lately: event id and MLSMessage.
     pub(crate) recent: VecDeque<(String, Vec<u8>)>,
+    /// Epochs that this device was welcomed to by commits that were not seen yet.
+    pub(crate) welcomed: BTreeSet<EpochId>,
     /// Merge inputs asked for: how often, and when again.
     pub(crate) asked: BTreeMap<EpochId, (usize, Timestamp)>,
     /// No commit before this, after one that failed.
@@ -102,6 +104,7 @@ impl Room {
             unsaved: false,
             claims: Claims::default(),
             recent: VecDeque::new(),
+            welcomed: BTreeSet::new(),
             asked: BTreeMap::new(),
             commit_hold: None,
             ticked: Timestamp(0),

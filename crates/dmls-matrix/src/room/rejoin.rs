@@ -31,6 +31,7 @@ impl Room {
         if out.certain.is_empty() && out.missing.is_empty() {
             return None;
         }
+        let behind = self.behind();
         let unknown = self.record.entries.iter().filter(|entry| !self.group.knows(&entry.epoch.id));
         let placed = unknown.filter_map(|entry| {
             let id = entry.epoch.id;
@@ -38,6 +39,9 @@ impl Room {
                 let mut entry = entry.clone();
                 entry.epoch.height = *height;
                 return Some((true, entry));
+            }
+            if behind.contains(&id) {
+                return None;
             }
             let story = self.said_ancestry(id);
             let leads = out.certain.iter().map(|(known, _)| known).chain(&out.missing).any(|id| story.contains(id));
@@ -64,8 +68,9 @@ impl Room {
         }
         let mut in_vain = self.searches.iter().filter(|(_, search)| search.rounds >= ROUNDS_IN_VAIN).peekable();
         if in_vain.peek().is_some() {
-            let lines = self.lines();
-            out.missing.extend(in_vain.map(|(id, _)| *id).filter(|id| lines.of(id) == Lineage::Open));
+            let (lines, behind) = (self.lines(), self.behind());
+            let ahead = |id: &EpochId| lines.of(id) == Lineage::Open && !behind.contains(id);
+            out.missing.extend(in_vain.map(|(id, _)| *id).filter(ahead));
         }
         if self.behind_until().is_some_and(|at| at <= now)
             && let Some(head) = self.group.canonical()
@@ -73,6 +78,13 @@ impl Room {
             out.missing.extend(self.said_merges(head));
         }
         out
+    }
+
+    /// What is said to lie before epochs that this device knows: it is past that, and comes to no more of it by joining
+    /// there once more.
+    fn behind(&self) -> BTreeSet<EpochId> {
+        let epochs = self.group.epochs();
+        self.ancestry(&epochs.iter().flat_map(|info| info.base.iter().chain(&info.resolves)).copied().collect())
     }
 
     /// When this device no longer waits to be brought to where its head was merged.

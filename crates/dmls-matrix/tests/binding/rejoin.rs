@@ -142,3 +142,31 @@ fn one_sided_members_wait_for_the_others() {
     world.settle();
     world.assert_together(&room, &["alice", "bob", "carol", "erin", "frank"]);
 }
+
+/// Erin is added on both sides; her server never shows one of the commits, whose Welcome she has. A member's copy of the
+/// commit opens it, and what was said there meanwhile is read.
+#[test]
+fn a_welcome_is_opened_with_a_commit_that_only_members_have() {
+    let (mut world, room) = three_friends();
+    world.client("alice").online = false;
+    world.client("erin").online = false;
+    world.invite("alice", &room, &user("erin", ONE));
+    world.join("erin", &room);
+    let newest = world.net.servers[TWO].stream.last().unwrap().1["event_id"].as_str().unwrap().to_owned();
+    let next: u32 = newest.trim_start_matches("$event").parse().unwrap();
+    world.net.lose(ONE, &format!("$event{:04}", next + 1));
+    world.settle();
+    assert!(world.leaves("bob", &room).contains(&"erin".to_owned()));
+    world.net.cut(ONE, TWO);
+    world.client("alice").online = true;
+    world.client("erin").online = true;
+    world.settle();
+    assert!(world.leaves("alice", &room).contains(&"erin".to_owned()), "added here too");
+    world.send("bob", &room, "welcome, Erin");
+    world.settle();
+    world.net.heal();
+    wait(&mut world, 10);
+    world.assert_together(&room, &["alice", "bob", "carol", "erin"]);
+    assert!(world.transcript("erin", &room).contains(&"welcome, Erin".to_owned()));
+    assert_eq!(rejoins(&mut world, "alice", &room), Vec::<String>::new());
+}

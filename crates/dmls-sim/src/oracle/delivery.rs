@@ -87,6 +87,9 @@ fn missed(
     let epoch = room.epochs.0.get(&message.epoch)?;
     let row = rows.get(message.event_id.as_str());
     let code = row.and_then(|row| row.utd.as_ref()).map(|utd| utd.code);
+    if code.is_some() && nobody_has_it(trace, book, room, end, &message.epoch) {
+        return None;
+    }
     if matches!(code, Some(UtdCode::WaitingCommit | UtdCode::WaitingWelcome)) {
         return Some((Fault::Unjudged, format!("{} of {} is {code:?}", message.event_id, message.name)));
     }
@@ -102,6 +105,32 @@ fn missed(
         return Some((Fault::Lost, format!("{} of {} {what}", message.event_id, message.name)));
     }
     None
+}
+
+/// Whether a commit that led to the epoch is out of the device's reach: its server does not show it, for the committer had
+/// left there before it came, and no device that is in the room, as this server sees it, ever had it.
+fn nobody_has_it(trace: &Trace, book: &Book, room: &Room, end: &End, epoch: &Id) -> bool {
+    let joined = room.joined.get(&end.server);
+    let is_there = |other: &&End| {
+        other.online && !other.logged_out && joined.is_some_and(|users| users.contains(&other.device.user))
+    };
+    let knows = |end: &End, id: &Id| {
+        let mut log = end.views.values().flat_map(|view| &view.log);
+        log.any(|info| info.epoch.id.0 == *id)
+    };
+    let is_shown = |id: &Id| {
+        let event = room.event_of.get(id).map(|event| (end.server.clone(), event.clone()));
+        let showing = event.and_then(|event| book.showing.get(&event));
+        matches!(showing, Some(Showing::Live | Showing::Backfilled))
+    };
+    let mut next = Some(*epoch);
+    while let Some(id) = next.filter(|id| !knows(end, id)) {
+        if !is_shown(&id) && !trace.ends.values().filter(is_there).any(|other| knows(other, &id)) {
+            return true;
+        }
+        next = room.epochs.0.get(&id).and_then(|epoch| epoch.base);
+    }
+    false
 }
 
 /// Whether the device's user was not in the room when the event came to its server.

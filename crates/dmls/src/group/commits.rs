@@ -25,13 +25,12 @@ struct Arrived {
     answered: Option<Secret>,
 }
 
-/// M, as far as it is here.
-enum MergeInputs {
-    /// From the heads themselves, or from a member whose answer is about to be tried.
-    Known(Secret),
-    /// From this device's grant: the committer's word.
-    Granted(Secret),
-    Missing,
+/// M, and where it is from.
+struct MergeInputs {
+    m: Secret,
+    /// From this device's grant: the committer's word. If not, from the heads themselves, or from a member whose answer
+    /// is about to be tried.
+    granted: bool,
 }
 
 /// What one look at a commit came to.
@@ -190,7 +189,7 @@ impl Group {
         if !judged && let Err(reason) = self.admissible(base, &data, frame.sender, &id) {
             return Ok(Look::Refused(reason, blame));
         }
-        let (m, processed) = match self.process(&data, &frame, &proof, arrived, entropy)? {
+        let (inputs, processed) = match self.process(&data, &frame, &proof, arrived, entropy)? {
             Ok(done) => done,
             Err(Look::Refused(reason, _)) => {
                 self.note_failure(reason, &data, proof, blame.as_ref(), arrived, now, batch);
@@ -207,7 +206,7 @@ impl Group {
             return Ok(Look::Refused(reason, blame));
         }
         let base_leaves = base.leaves.clone();
-        Ok(self.accept(hash, arrived, data, m, proof, processed, &base_leaves, now, batch))
+        Ok(self.accept(hash, arrived, data, inputs, proof, processed, &base_leaves, now, batch))
     }
 
     /// The cryptography of a commit whose bookkeeping is right; `Err` when it waits for M or is refused.
@@ -218,25 +217,25 @@ impl Group {
         proof: &BaseProof,
         arrived: &Arrived,
         entropy: &mut dyn Entropy,
-    ) -> Result<Result<(Secret, Processed), Look>, GroupError> {
+    ) -> Result<Result<(MergeInputs, Processed), Look>, GroupError> {
         let (base, group) = (data.base.id, self.id.as_bytes());
         let Some(view) = self.views.get(&base) else { return Ok(Err(Look::Refused(Reason::BeyondWindow, None))) };
-        let inputs = self.merge_inputs(data, frame, arrived.answered.as_ref(), entropy);
-        let granted = matches!(inputs, MergeInputs::Granted(_));
-        if let MergeInputs::Known(m) | MergeInputs::Granted(m) = inputs {
-            let psk = psk_secret(&no_chain(), &m);
+        if let Some(inputs) = self.merge_inputs(data, frame, arrived.answered.as_ref(), entropy) {
+            let psk = psk_secret(&no_chain(), &inputs.m);
             match mls::process(view, &base, group, &arrived.bytes, psk, entropy) {
-                Ok(processed) => return Ok(Ok((m, processed))),
+                Ok(processed) => return Ok(Ok((inputs, processed))),
                 Err(ProcessFailure::Own(error)) => return Err(error),
                 // A grant can lie to one member alone: then M is missing as if there were none.
-                Err(ProcessFailure::Rejected(Reason::Forged)) if granted => {}
+                Err(ProcessFailure::Rejected(Reason::Forged)) if inputs.granted => {}
                 Err(ProcessFailure::Rejected(reason)) => return Ok(Err(Look::Refused(reason, None))),
             }
         }
         // Whoever is removed derives nothing of the new epoch, and needs no M to see that it is out of it.
         let nothing = merge_value(Vec::new());
         match mls::process(view, &base, group, &arrived.bytes, psk_secret(&no_chain(), &nothing), entropy) {
-            Ok(processed) if processed.staged.is_none() => return Ok(Ok((nothing, processed))),
+            Ok(processed) if processed.staged.is_none() => {
+                return Ok(Ok((MergeInputs { m: nothing, granted: false }, processed)));
+            }
             Err(ProcessFailure::Own(error)) => return Err(error),
             _ => {}
         }
@@ -337,9 +336,9 @@ impl Group {
         frame: &CommitFrame<'_>,
         answered: Option<&Secret>,
         entropy: &mut dyn Entropy,
-    ) -> MergeInputs {
+    ) -> Option<MergeInputs> {
         if let Some(m) = answered {
-            return MergeInputs::Known(m.clone());
+            return Some(MergeInputs { m: m.clone(), granted: false });
         }
         let held = data.resolves.iter().filter_map(|head| {
             let export = self.dag.get(&head.id)?.merge_export.clone()?;
@@ -347,11 +346,9 @@ impl Group {
         });
         let held: Vec<_> = held.collect();
         if held.len() == data.resolves.len() {
-            return MergeInputs::Known(merge_value(held));
+            return Some(MergeInputs { m: merge_value(held), granted: false });
         }
-        let Some(view) = self.views.get(&data.base.id).filter(|_| frame.sender != CommitSender::New) else {
-            return MergeInputs::Missing;
-        };
+        let view = self.views.get(&data.base.id).filter(|_| frame.sender != CommitSender::New)?;
         // Where this device left a leaf behind, the granter counts on nothing that it may hold there all the same.
         let usable: Vec<_> = held.iter().filter(|(_, id, _)| self.is_usable_here(id, data)).cloned().collect();
         let context = grant_context(data);
@@ -361,7 +358,7 @@ impl Group {
         };
         let less = usable.len() < held.len();
         let granted = open(usable).or_else(|| if less { open(held) } else { None });
-        granted.map_or(MergeInputs::Missing, MergeInputs::Granted)
+        granted.map(|m| MergeInputs { m, granted: true })
     }
 
     /// Whether this device can use its leaf in a resolved head, as whoever made the commit sees it (SPEC §3.12).
@@ -379,7 +376,7 @@ impl Group {
         hash: [u8; 32],
         arrived: &Arrived,
         data: CommitData,
-        m: Secret,
+        inputs: MergeInputs,
         proof: BaseProof,
         processed: Processed,
         base_leaves: &[Leaf],
@@ -437,7 +434,8 @@ impl Group {
             abandoned: false,
             equivocation,
             merge_export,
-            merge_inputs: own_leaf.map(|_| m),
+            merge_inputs: own_leaf.map(|_| inputs.m),
+            granted: inputs.granted,
             base: Some(data.base),
             resolves: data.resolves,
         };

@@ -4,18 +4,18 @@ use sha2::{Digest, Sha256};
 
 use super::outgoing::welcome_context;
 use super::{Batch, Group, rejected};
-use crate::dag::{Epoch, is_desired};
+use crate::dag::{Epoch, Removal, is_desired};
 use crate::defence;
 use crate::effect::{Applied, EpochKind, EpochRef, Outcome, OutgoingCommit, Verdict};
 use crate::entropy::Entropy;
 use crate::error::{GroupError, Reason};
 use crate::frame::{CommitFrame, CommitSender, group_info as group_info_frame};
 use crate::id::{Device, Height, LeafIndex, Locator, Timestamp};
-use crate::input::Welcome;
+use crate::input::{BaseProof, Welcome};
 use crate::journal::Durable;
 use crate::mls::{self, EpochFacts};
 use crate::package::KeyPackages;
-use crate::secret::{Secret, no_chain, psk_secret};
+use crate::secret::{no_chain, psk_secret};
 use crate::wire::{self, Change, CommitData};
 
 /// What a Welcome's commit says of the epoch, checked against the transcript.
@@ -53,8 +53,7 @@ impl Group {
             let changes = data.iter().flat_map(|data| &data.changes);
             changes.filter(move |change| change.change == wanted).cloned().collect::<Vec<_>>()
         };
-        let removal =
-            |change: crate::wire::Justification| crate::dag::Removal { device: change.device, event: change.event };
+        let removal = |change: crate::wire::Justification| Removal { device: change.device, event: change.event };
         Epoch {
             id: facts.id,
             height: data.as_ref().map_or(Height(0), |data| self.child_height(data)),
@@ -76,6 +75,7 @@ impl Group {
             equivocation: false,
             merge_export: Some(facts.merge_export),
             merge_inputs: None,
+            granted: false,
             base: data.as_ref().map(|data| data.base.clone()),
             resolves: data.map(|data| data.resolves).unwrap_or_default(),
         }
@@ -151,12 +151,17 @@ impl Group {
         if wire::epoch_id(self.id.as_bytes(), &welcome.base) != data.base.id {
             return Err(Reason::WrongCommit.into());
         }
-        let id = wire::epoch_id(self.id.as_bytes(), &frame.child_of(&welcome.base));
-        if id != welcome.epoch {
+        if self.made_by(&welcome.commit, &welcome.base) != Some(welcome.epoch) {
             return Err(Reason::WrongCommit.into());
         }
         let tag = frame.confirmation_tag.to_vec();
-        Ok((Place { data, frame_sender: frame.sender, tag }, id))
+        Ok((Place { data, frame_sender: frame.sender, tag }, welcome.epoch))
+    }
+
+    /// The epoch that a commit makes on this base; `None` if it is no commit of this group.
+    pub fn made_by(&self, commit: &[u8], base: &BaseProof) -> Option<crate::id::EpochId> {
+        let frame = CommitFrame::parse(commit).ok().filter(|frame| frame.group == self.id.as_bytes())?;
+        Some(wire::epoch_id(frame.group, &frame.child_of(base)))
     }
 
     /// Heights of known epochs are recomputed here too.
@@ -199,7 +204,8 @@ impl Group {
             changes: Vec::new(),
             grants: Vec::new(),
         };
-        let built = mls::join_externally(self.id.as_bytes(), group_info, &self.own, data.encode(), entropy)?;
+        let (built, replaced) =
+            mls::join_externally(self.id.as_bytes(), group_info, &self.own, data.encode(), entropy)?;
         if self.in_group() && !self.is_vouched(&built.facts, frame.signer) {
             return Err(GroupError::GroupInfo(Reason::BadCredential));
         }
@@ -208,8 +214,9 @@ impl Group {
         epoch.own = true;
         epoch.commit_hash = Sha256::digest(&built.bytes).into();
         epoch.added = vec![self.own.device().clone()];
-        let m: Option<Secret> = None;
-        epoch.merge_inputs = m;
+        if replaced {
+            epoch.removed = vec![Removal { device: self.own.device().clone(), event: Locator::default() }];
+        }
         let commit = OutgoingCommit {
             epoch: epoch.reference(),
             base: target,

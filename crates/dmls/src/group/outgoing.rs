@@ -218,6 +218,7 @@ impl Group {
             equivocation: false,
             merge_export: Some(facts.merge_export),
             merge_inputs: Some(m),
+            granted: false,
         };
         if !defence::on("C10") {
             self.replace_view(&decision.base.id, view.clone(), &mut Batch::default());

@@ -107,6 +107,7 @@ struct EpochRecord {
     equivocation: bool,
     merge_export: Option<ByteBuf>,
     merge_inputs: Option<ByteBuf>,
+    granted: bool,
 }
 
 fn bare(secret: Option<&Secret>) -> Option<ByteBuf> {
@@ -139,6 +140,7 @@ impl EpochRecord {
             held: epoch.held,
             abandoned: epoch.abandoned,
             equivocation: epoch.equivocation,
+            granted: epoch.granted,
         }
     }
 
@@ -167,6 +169,7 @@ impl EpochRecord {
             held: self.held,
             abandoned: self.abandoned,
             equivocation: self.equivocation,
+            granted: self.granted,
         })
     }
 }

@@ -196,6 +196,11 @@ impl Group {
         }
     }
 
+    /// This device.
+    pub fn device(&self) -> &Device {
+        self.own.device()
+    }
+
     /// The epoch in which this device came to the group; where it was added later it was on another fork already.
     pub fn joined_at(&self) -> Option<EpochId> {
         self.dag
@@ -246,5 +251,6 @@ fn info(epoch: &Epoch, heads: &[EpochId], canonical: Option<EpochId>) -> EpochIn
         head: heads.contains(&epoch.id),
         canonical: canonical == Some(epoch.id),
         equivocation: epoch.equivocation,
+        granted: epoch.granted,
     }
 }

@@ -79,14 +79,14 @@ pub(crate) fn join_welcome(
     Ok(Staged { view, facts })
 }
 
-/// Joins by external commit (RFC 9420 §12.4.3.2); an old leaf of this device is removed by it.
+/// Joins by external commit (RFC 9420 §12.4.3.2); whether an old leaf of this device was removed by it.
 pub(crate) fn join_externally(
     group: &[u8],
     info: &[u8],
     own: &OwnDevice,
     authenticated_data: Vec<u8>,
     entropy: &mut dyn Entropy,
-) -> Result<Built, GroupError> {
+) -> Result<(Built, bool), GroupError> {
     let refuse = GroupError::GroupInfo;
     let MlsMessageBodyIn::GroupInfo(info) = super::decode(info).map_err(refuse)?.extract() else {
         return Err(refuse(Reason::WrongKind));
@@ -95,6 +95,12 @@ pub(crate) fn join_externally(
         return Err(refuse(Reason::OtherGroup));
     }
     let provider = Provider::over(&View::default(), entropy);
+    let mut replaced = false;
+    // The only removal of an external commit is that of the leaf with this device's own key.
+    let look = |queued: &QueuedProposal| {
+        replaced |= matches!(queued.proposal(), Proposal::Remove(_));
+        true
+    };
     let (mut mls, bundle) = MlsGroup::external_commit_builder()
         .with_config(join_config())
         .with_aad(authenticated_data)
@@ -103,7 +109,7 @@ pub(crate) fn join_externally(
         .map_err(|_| refuse(Reason::Forged))?
         .load_psks(provider.storage())
         .map_err(|_| GroupError::Mls("the external commit cannot be built"))?
-        .build(provider.rand(), provider.crypto(), signer(own), |_| true)
+        .build(provider.rand(), provider.crypto(), signer(own), look)
         .map_err(|_| GroupError::Mls("the external commit cannot be built"))?
         .finalize(&provider)
         .map_err(|_| GroupError::Mls("the external commit cannot be staged"))?;
@@ -111,7 +117,7 @@ pub(crate) fn join_externally(
     let facts = facts::take(&provider, &mut mls, leaves)?;
     let (bytes, group_info) = (encode(bundle.commit())?, group_info(&provider, &mls, own)?);
     checked(&provider, ())?;
-    Ok(Built { bytes, welcome: None, group_info, view: provider.into_view_of(mls), facts })
+    Ok((Built { bytes, welcome: None, group_info, view: provider.into_view_of(mls), facts }, replaced))
 }
 
 /// For operations that need no randomness.

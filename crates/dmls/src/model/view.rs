@@ -175,5 +175,6 @@ fn epoch(symbol: &Symbol, mark: Mark, who: u8, register: &Register) -> Epoch {
         equivocation: false,
         merge_export: member.then(|| Secret::new([0; 32])),
         merge_inputs: member.then(|| Secret::new([0; 32])),
+        granted: false,
     }
 }
