@@ -9,7 +9,14 @@ use super::alter;
 use super::core::{NOW, scene};
 use super::source::Source;
 
+/// The membership tag at the end of a member's commit, as `opaque<V>`.
+const MEMBERSHIP_TAG: usize = 33;
+
 /// None of them counts if one byte of it was altered, and none hinders what comes after it.
+///
+/// One thing in a Welcome is not altered by being another: the membership tag of its commit. It shows the members of
+/// the base, who have its key, that a member sent the commit (RFC 9420 §6.2); a joiner does not have that key, and the
+/// EpochId does not depend on the tag (§8.2).
 pub fn target(bytes: &[u8]) {
     let mut source = Source::new(bytes);
     match source.byte() % 3 {
@@ -38,8 +45,9 @@ fn welcome(source: &mut Source<'_>) {
     if parts & 32 != 0 {
         welcome.epoch = EpochId([source.byte(); 32]);
     }
+    let vouched = real.commit.split_at(real.commit.len() - MEMBERSHIP_TAG).0;
     let altered = welcome.bytes != real.bytes
-        || welcome.commit != real.commit
+        || !welcome.commit.starts_with(vouched)
         || welcome.grant != real.grant
         || welcome.base != real.base;
     let joined = |outcome: &dmls::effect::Outcome| matches!(outcome.verdict, Verdict::Applied(Applied::Joined { .. }));
@@ -47,6 +55,7 @@ fn welcome(source: &mut Source<'_>) {
     let packages = dave.packages.len();
     let first = dave.call(|group, packages, entropy| group.join(welcome, packages, NOW, entropy)).expect_fact();
     assert!(!(altered && joined(&first)), "an altered Welcome counts");
+    assert!(!joined(&first) || dave.group.head_ids() == [real.epoch], "a Welcome leads elsewhere");
     assert!(joined(&first) || dave.packages.len() == packages, "a refused Welcome uses a key package up");
     if !joined(&first) {
         let second = scene.welcome.clone();

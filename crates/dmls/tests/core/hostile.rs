@@ -405,6 +405,33 @@ fn a_welcome_needs_its_commit() {
     assert_eq!(world.canonical("bob"), world.canonical("alice"), "after all that the real one still works");
 }
 
+/// A joiner cannot check the membership tag of its Welcome's commit, and is in the epoch of all others whatever it is.
+/// What such a joiner serves counts for nobody who can check it, and the real commit does (SPEC §3.8).
+#[test]
+fn a_membership_tag_is_for_the_members_of_the_base() {
+    let mut world = World::new();
+    for name in ["alice", "bob", "carol"] {
+        world.device(name, 1);
+    }
+    world.join_room("alice");
+    world.create("alice");
+    world.join_room("carol");
+    world.sync("alice");
+    world.sync("carol");
+    world.join_room("bob");
+    world.commit("alice", false);
+    let made = world.canonical("alice");
+    let mut welcome = world.peers.get_mut("bob").unwrap().welcomes.remove(0);
+    *welcome.commit.last_mut().unwrap() ^= 1;
+    world.welcome("bob", welcome);
+    assert_eq!(world.canonical("bob"), made);
+    let from = world.peers["carol"].own.device().clone();
+    world.input("bob", Input::CommitRequest { epochs: made.into_iter().collect(), from });
+    assert_ne!(world.canonical("carol"), made, "what Bob serves counts");
+    world.take_in("carol");
+    assert_eq!(world.canonical("carol"), made);
+}
+
 /// Everybody is offline: an invited device comes in by external commit, and the others take it in (SPEC §5.5).
 #[test]
 fn an_invited_device_need_not_wait() {
