@@ -187,13 +187,13 @@ impl Group {
         let proof = frame.child_of(&base.proof);
         let id = wire::epoch_id(self.id.as_bytes(), &proof);
         if !judged && let Err(reason) = self.admissible(base, &data, frame.sender, &id) {
-            return Ok(Look::Refused(reason, blame));
+            return Ok(Look::Refused(reason, None));
         }
         let (inputs, processed) = match self.process(&data, &frame, &proof, arrived, entropy)? {
             Ok(done) => done,
             Err(Look::Refused(reason, _)) => {
                 self.note_failure(reason, &data, proof, blame.as_ref(), arrived, now, batch);
-                return Ok(Look::Refused(reason, blame));
+                return Ok(Look::Refused(reason, blame.filter(|_| is_of_what_is_signed(reason))));
             }
             Err(look) => return Ok(look),
         };
@@ -583,6 +583,12 @@ fn kind_of(data: &CommitData, bytes: &[u8]) -> EpochKind {
         (false, true) => EpochKind::Commit,
         (false, false) => EpochKind::Merge,
     }
+}
+
+/// Whether MLS says so only once the signature held. A copy that somebody altered is `forged`, and its maker innocent.
+fn is_of_what_is_signed(reason: Reason) -> bool {
+    use Reason::{BadCredential, BadPsk, CannotProcess, NotAllowed, ProposalByReference};
+    matches!(reason, BadCredential | BadPsk | CannotProcess | NotAllowed | ProposalByReference)
 }
 
 /// Each add and remove of a member's commit is named with its justification, and nothing else is (SPEC §2.5).

@@ -84,6 +84,26 @@ fn every_truncation_is_refused() {
     assert_eq!(reason(world.input("bob", message_of(message[..50].to_vec()))), Reason::Malformed);
 }
 
+/// Only what a signature shows is blamed on a device: who alters a commit does not make its maker look bad (SPEC §6.1).
+#[test]
+fn an_altered_commit_blames_nobody() {
+    let Scene { mut world, commit, .. } = scene();
+    let height = {
+        let base = inspect_commit(&commit).unwrap().base;
+        let at = |height: u32| [base.id.as_bytes(), &height.to_be_bytes()[..]].concat();
+        patched(&commit, &at(base.height.0), &at(base.height.0 + 1))
+    };
+    let mut tag = commit.clone();
+    *tag.last_mut().unwrap() ^= 1;
+    for (altered, expected) in [(height, Reason::BadHeight), (tag, Reason::Forged)] {
+        match world.input("bob", commit_of(altered)) {
+            Verdict::Rejected { reason, who } => assert_eq!((reason, who), (expected, None)),
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+    assert!(matches!(world.input("bob", commit_of(commit)), Verdict::Applied(_)));
+}
+
 /// A message is no commit and a commit is no message (SPEC §2.2).
 #[test]
 fn kinds_are_not_mixed_up() {
