@@ -1,10 +1,14 @@
-//! Small encoders: TLS vectors and versioned CBOR records.
+//! Small encoders: TLS vectors and versioned records.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 use tls_codec::Serialize as _;
+use zeroize::Zeroizing;
 
 use crate::defence;
+use crate::error::LoadError;
+use crate::journal::{Table, Write};
 
 /// Appends `bytes` as `opaque<V>` (RFC 9420 §2.1.2).
 pub(crate) fn push_vector(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -19,6 +23,16 @@ pub(crate) enum RecordError {
     Newer { found: u8 },
 }
 
+impl RecordError {
+    /// The error of whoever reads `table`, whose records have versions up to `known`.
+    pub(crate) fn of<E>(self, table: Table, known: u8) -> LoadError<E> {
+        match self {
+            Self::Damaged => LoadError::Damaged(table.0),
+            Self::Newer { found } => LoadError::NewerVersion { table: table.0, found, known },
+        }
+    }
+}
+
 /// A record: one version byte, then CBOR.
 pub(crate) fn to_record<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
     let mut out = vec![version];
@@ -29,9 +43,68 @@ pub(crate) fn to_record<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
 
 /// Reads a record whose version is at most `known`.
 pub(crate) fn from_record<T: DeserializeOwned>(known: u8, bytes: &[u8]) -> Result<T, RecordError> {
+    ciborium::from_reader(body_of(known, bytes)?).map_err(|_| RecordError::Damaged)
+}
+
+fn body_of(known: u8, bytes: &[u8]) -> Result<&[u8], RecordError> {
     let (&version, body) = bytes.split_first().ok_or(RecordError::Damaged)?;
-    if version > known && defence::on("S11") {
-        return Err(RecordError::Newer { found: version });
+    if version > known && defence::on("S11") { Err(RecordError::Newer { found: version }) } else { Ok(body) }
+}
+
+/// Stores bytes that are not ours to read: one version byte, the digest of the place and the bytes, the bytes.
+///
+/// The MLS library takes whatever it finds in its storage for its own work, and panics on some of what is not. So it
+/// gets back what it wrote, or nothing. What is written below the seal by somebody who knows this is not its matter.
+pub(crate) fn put_raw(version: u8, table: Table, key: Vec<u8>, bytes: &[u8]) -> Write {
+    // In one piece from the start: growing would leave a copy of the bytes behind.
+    let mut out = Vec::with_capacity(1 + DIGEST + bytes.len());
+    out.push(version);
+    out.extend(digest(table, &key, bytes));
+    out.extend_from_slice(bytes);
+    Write::put(table, key, out)
+}
+
+/// The bytes that [`put_raw`] stored at this place.
+pub(crate) fn from_raw(known: u8, table: Table, key: &[u8], record: &[u8]) -> Result<Zeroizing<Vec<u8>>, RecordError> {
+    let (written, bytes) = body_of(known, record)?.split_at_checked(DIGEST).ok_or(RecordError::Damaged)?;
+    if digest(table, key, bytes) == written { Ok(Zeroizing::new(bytes.to_vec())) } else { Err(RecordError::Damaged) }
+}
+
+const DIGEST: usize = 32;
+
+fn digest(table: Table, key: &[u8], bytes: &[u8]) -> [u8; DIGEST] {
+    let mut place = Vec::new();
+    push_vector(&mut place, table.0.as_bytes());
+    push_vector(&mut place, key);
+    Sha256::new_with_prefix(place).chain_update(bytes).finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const TABLE: Table = Table("test");
+
+    fn record(key: &[u8], bytes: &[u8]) -> Vec<u8> {
+        let Write::Put { value, .. } = put_raw(1, TABLE, key.to_vec(), bytes) else { return Vec::new() };
+        value.to_vec()
     }
-    ciborium::from_reader(body).map_err(|_| RecordError::Damaged)
+
+    #[test]
+    fn raw_bytes_are_read_as_they_were_written_and_where_they_were_written() {
+        let record = record(b"key", b"bytes");
+        let read = |key: &[u8], record: &[u8]| from_raw(1, TABLE, key, record).map(|bytes| bytes.to_vec());
+        assert_eq!(read(b"key", &record).unwrap(), b"bytes");
+        assert_eq!(read(b"other", &record), Err(RecordError::Damaged));
+        assert_eq!(from_raw(1, Table("other"), b"key", &record).unwrap_err(), RecordError::Damaged);
+        assert_eq!(from_raw(0, TABLE, b"key", &record).unwrap_err(), RecordError::Newer { found: 1 });
+        for at in 1..record.len() {
+            let mut altered = record.clone();
+            altered[at] ^= 1;
+            assert_eq!(read(b"key", &altered), Err(RecordError::Damaged), "altered at {at}");
+            assert_eq!(read(b"key", &record[..at]), Err(RecordError::Damaged), "cut at {at}");
+        }
+        assert_eq!(read(b"key", &[]), Err(RecordError::Damaged));
+    }
 }

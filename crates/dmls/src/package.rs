@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use zeroize::Zeroizing;
 
+use crate::codec::{from_raw, from_record, put_raw, to_record};
 use crate::defence;
 use crate::device::OwnDevice;
 use crate::entropy::Entropy;
 use crate::error::{GroupError, LoadError};
-use crate::journal::{Durable, Records, Table, Write};
+use crate::journal::{Durable, Entry, Records, Table, Write};
 use crate::mls::{self, View};
 
 /// The MLS values of all key packages: one record a value.
@@ -49,13 +50,17 @@ const VERSION: u8 = 1;
 impl KeyPackages {
     /// Reads them from the store.
     pub fn load<R: Records>(records: &R) -> Result<Self, LoadError<R::Error>> {
+        let read = |(key, record): Entry| {
+            let value = from_raw(VERSION, PACKAGES, &key, &record).map_err(|error| error.of(PACKAGES, VERSION))?;
+            Ok::<_, LoadError<R::Error>>((key, value))
+        };
         let values = records.scan(PACKAGES, b"").map_err(LoadError::Store)?;
+        let values = values.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let mut this = Self { view: View::from_entries(values), references: Default::default() };
         for (key, bytes) in records.scan(REFERENCES, b"").map_err(LoadError::Store)? {
-            let damaged = || LoadError::Damaged(REFERENCES.0);
-            let record: HeldRecord = crate::codec::from_record(VERSION, &bytes).map_err(|_| damaged())?;
+            let record: HeldRecord = from_record(VERSION, &bytes).map_err(|error| error.of(REFERENCES, VERSION))?;
             let keys = record.keys.into_iter().map(serde_bytes::ByteBuf::into_vec).collect();
-            let reference = key.as_slice().try_into().map_err(|_| damaged())?;
+            let reference = key.as_slice().try_into().map_err(|_| LoadError::Damaged(REFERENCES.0))?;
             this.references.insert(reference, Held { last_resort: record.last_resort, keys });
         }
         Ok(this)
@@ -74,7 +79,7 @@ impl KeyPackages {
             let (view, reference, bytes) = mls::key_package(&self.view, own, last_resort, entropy)?;
             let (puts, _) = view.changes_since(&self.view);
             let keys = puts.iter().map(|(key, _)| key.clone()).collect();
-            writes.extend(puts.into_iter().map(|(key, value)| Write::put(PACKAGES, key, value.to_vec())));
+            writes.extend(puts.into_iter().map(|(key, value)| put_raw(VERSION, PACKAGES, key, &value)));
             self.view = view;
             let held = Held { last_resort, keys };
             writes.push(held.record(&reference));
@@ -127,7 +132,7 @@ impl KeyPackages {
     /// All records that they would write now.
     #[cfg(dmls_mutants)]
     pub fn portrait(&self) -> crate::group::portrait::Portrait {
-        let values = self.view.iter().map(|(key, value)| Write::put(PACKAGES, key, value.to_vec()));
+        let values = self.view.iter().map(|(key, value)| put_raw(VERSION, PACKAGES, key.to_vec(), value));
         let references = self.references.iter().map(|(reference, held)| held.record(reference));
         crate::group::portrait::portrait(&values.chain(references).collect::<Vec<_>>())
     }
@@ -146,6 +151,6 @@ impl Held {
     fn record(&self, reference: &[u8; 32]) -> Write {
         let keys = self.keys.iter().map(|key| serde_bytes::ByteBuf::from(key.clone())).collect();
         let record = HeldRecord { last_resort: self.last_resort, keys };
-        Write::put(REFERENCES, reference.to_vec(), crate::codec::to_record(VERSION, &record))
+        Write::put(REFERENCES, reference.to_vec(), to_record(VERSION, &record))
     }
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use super::Group;
-use super::records::VIEW;
 use crate::id::EpochId;
 use crate::journal::{Table, Write};
 
@@ -35,8 +34,7 @@ impl Group {
         writes.extend(self.pending.iter().map(|(_, waiting)| self.waiting_record(waiting)));
         writes.extend(self.closed.values().map(|closed| self.closed_record(closed)));
         for (id, view) in &self.views {
-            let put = |(key, value): (&[u8], &[u8])| Write::put(VIEW, self.key(&[&id.0, key]), value.to_vec());
-            writes.extend(view.iter().map(put));
+            writes.extend(view.iter().map(|(key, value)| self.value_record(id, key, value)));
         }
         portrait(&writes)
     }

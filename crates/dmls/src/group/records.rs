@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::rejoin::Closed;
 use super::{Batch, Departure, Group, Settings};
-use crate::codec::{RecordError, from_record, to_record};
+use crate::codec::{from_raw, from_record, put_raw, to_record};
 use crate::dag::{Epoch, Removal};
 use crate::defence;
 use crate::device::OwnDevice;
@@ -174,19 +174,16 @@ impl EpochRecord {
     }
 }
 
-fn damaged<E>(table: Table, error: RecordError) -> LoadError<E> {
-    match error {
-        RecordError::Damaged => LoadError::Damaged(table.0),
-        RecordError::Newer { found } => LoadError::NewerVersion { table: table.0, found, known: VERSION },
-    }
-}
-
 fn scan<R: Records>(records: &R, table: Table, prefix: &[u8]) -> Result<Vec<Entry>, LoadError<R::Error>> {
     records.scan(table, prefix).map_err(LoadError::Store)
 }
 
 fn read<T: serde::de::DeserializeOwned, E>(table: Table, bytes: &[u8]) -> Result<T, LoadError<E>> {
-    from_record(VERSION, bytes).map_err(|error| damaged(table, error))
+    from_record(VERSION, bytes).map_err(|error| error.of(table, VERSION))
+}
+
+fn read_raw<E>(table: Table, key: &[u8], bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, LoadError<E>> {
+    from_raw(VERSION, table, key, bytes).map_err(|error| error.of(table, VERSION))
 }
 
 impl Group {
@@ -225,7 +222,7 @@ impl Group {
     }
 
     pub(super) fn commit_record(&self, id: &EpochId, commit: &[u8]) -> Write {
-        Write::put(COMMIT, self.key(&[&id.0]), commit.to_vec())
+        put_raw(VERSION, COMMIT, self.key(&[&id.0]), commit)
     }
 
     pub(super) fn waiting_record(&self, waiting: &Waiting) -> Write {
@@ -279,13 +276,16 @@ impl Group {
         let old = self.views.get(id).cloned().unwrap_or_default();
         let (puts, deletes) = view.changes_since(&old);
         let slot = self.view_slot(id);
-        for (key, value) in puts {
-            batch.writes.push(Write::put(VIEW, self.key(&[&slot.0, &key]), value.to_vec()));
-        }
+        batch.writes.extend(puts.iter().map(|(key, value)| self.value_record(&slot, key, value)));
         for key in deletes {
             batch.writes.push(Write::delete(VIEW, self.key(&[&slot.0, &key])));
         }
         self.views.insert(*id, view);
+    }
+
+    /// One value of an epoch's MLS state.
+    pub(super) fn value_record(&self, slot: &EpochId, key: &[u8], value: &[u8]) -> Write {
+        put_raw(VERSION, VIEW, self.key(&[&slot.0, key]), value)
     }
 
     /// A view lies under its EpochId: the numbers of epochs are shared by forks.
@@ -365,12 +365,12 @@ impl Group {
         }
         for (key, bytes) in scan(records, COMMIT, prefix)? {
             let (id, _) = split(COMMIT, &key)?;
-            self.commit_bytes.insert(id, bytes.to_vec());
+            self.commit_bytes.insert(id, read_raw(COMMIT, &key, &bytes)?.to_vec());
         }
         let mut values: BTreeMap<EpochId, Vec<Entry>> = BTreeMap::new();
         for (key, bytes) in scan(records, VIEW, prefix)? {
             let (id, rest) = split(VIEW, &key)?;
-            values.entry(id).or_default().push((rest, bytes));
+            values.entry(id).or_default().push((rest, read_raw(VIEW, &key, &bytes)?));
         }
         for (id, entries) in values {
             self.views.insert(id, View::from_entries(entries));

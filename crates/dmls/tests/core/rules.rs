@@ -2,11 +2,12 @@
 
 use dmls::device::{Credential, CredentialError, OwnDevice, SigningKey};
 use dmls::effect::{Applied, Need, Publish, Readiness, Verdict};
-use dmls::error::Reason;
-use dmls::group::{Settings, verify_content};
+use dmls::error::{LoadError, Reason};
+use dmls::group::{Group, Settings, verify_content};
 use dmls::id::{Device, EpochId, LeafIndex, Sequence};
 use dmls::input::Input;
-use dmls::journal::{Records, Table};
+use dmls::journal::{Journal, Records, Table, Write};
+use dmls::package::KeyPackages;
 
 use crate::world::{Seeded, World, room};
 
@@ -280,6 +281,30 @@ fn old_epochs_are_let_go() {
     assert_eq!(of_first, 0, "no value of it is in the store");
     world.restart("alice");
     assert!(!world.peers["alice"].group.epoch(&first).unwrap().held);
+}
+
+/// A value of the MLS library, or a commit, that is not what was written there is an error at once: the library would
+/// panic on some of them later.
+#[test]
+fn what_others_read_is_loaded_as_it_was_written() {
+    let mut world = group_of(&[("alice", 1), ("bob", 1)]);
+    world.device("carol", 1);
+    world.commit("alice", true);
+    world.sync("bob");
+    for (name, table) in [("bob", "dmls.view"), ("bob", "dmls.commit"), ("carol", "dmls.package")] {
+        let peer = &world.peers[name];
+        let entries = peer.store.scan(Table(table), b"").unwrap();
+        assert!(!entries.is_empty());
+        for (key, mut value) in entries {
+            *value.last_mut().unwrap() ^= 4;
+            let mut store = peer.store.clone();
+            store.commit(&[Write::Put { table: Table(table), key, value }]).unwrap();
+            let loaded = KeyPackages::load(&store).map(drop);
+            let loaded =
+                loaded.and_then(|()| Group::load(room(), peer.own.clone(), Settings::default(), &store).map(drop));
+            assert!(matches!(loaded, Err(LoadError::Damaged(place)) if place == table), "{loaded:?}");
+        }
+    }
 }
 
 /// The defaults are those of the specification (SPEC §5.6).

@@ -7,6 +7,7 @@ use dmls::id::EpochId;
 use dmls::input::Input;
 use dmls::journal::{Journal, Records, Table, Write};
 use dmls_store::MemoryStore;
+use sha2::{Digest, Sha256};
 
 use crate::attack::End;
 use crate::core_world::{Event, Seeded, World, own_device, room};
@@ -74,10 +75,23 @@ fn put_in_place_of(store: &MemoryStore, from: &EpochId, to: &EpochId) -> Vec<Wri
     }
     for (key, value) in of(VIEW, from) {
         let at = key.windows(32).position(|window| window == from.0).unwrap();
-        let key = [&key[..at], &to.0, &key[at + 32..]].concat();
-        writes.push(Write::Put { table: VIEW, key, value });
+        let moved = [&key[..at], &to.0, &key[at + 32..]].concat();
+        let record = record(VIEW, &moved, &value[33..]);
+        writes.push(Write::put(VIEW, moved, record));
     }
     writes
+}
+
+/// A value of the MLS library as a store holds it (docs/STORAGE.md, 3): whoever can write there can do that too.
+fn record(table: Table, key: &[u8], value: &[u8]) -> Vec<u8> {
+    let vector = |bytes: &[u8]| {
+        let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+        let length = if bytes.len() < 64 { vec![length[1]] } else { vec![length[0] | 0x40, length[1]] };
+        [length, bytes.to_vec()].concat()
+    };
+    let place = [vector(table.0.as_bytes()), vector(key)].concat();
+    let digest = Sha256::new_with_prefix(place).chain_update(value).finalize();
+    [&[1][..], &digest, value].concat()
 }
 
 /// C10. Alice has committed; Bob's commit on the same base comes later and must still be taken in.
