@@ -170,3 +170,37 @@ fn a_welcome_is_opened_with_a_commit_that_only_members_have() {
     assert!(world.transcript("erin", &room).contains(&"welcome, Erin".to_owned()));
     assert_eq!(rejoins(&mut world, "alice", &room), Vec::<String>::new());
 }
+
+/// Erin is added on both sides, and one Welcome is lost. The merge is built where she has that leaf: she hears of it,
+/// cannot enter it, and does not wait for ever (SPEC §5.8).
+#[test]
+fn who_was_merged_and_cannot_follow_comes_back() {
+    let (mut world, room) = three_friends();
+    world.client("alice").online = false;
+    world.client("erin").online = false;
+    world.invite("alice", &room, &user("erin", ONE));
+    world.join("erin", &room);
+    let newest = world.net.servers[TWO].stream.last().unwrap().1["event_id"].as_str().unwrap().to_owned();
+    let next: u32 = newest.trim_start_matches("$event").parse().unwrap();
+    world.net.lose(ONE, &format!("$event{:04}", next + 1));
+    world.net.silent = ["m.room.encrypted".to_owned()].into();
+    world.settle();
+    world.net.silent.clear();
+    assert!(world.leaves("bob", &room).contains(&"erin".to_owned()));
+    world.net.cut(ONE, TWO);
+    for name in ["bob", "carol", "bob"] {
+        world.update(name, &room);
+        world.settle();
+    }
+    world.client("alice").online = true;
+    world.client("erin").online = true;
+    world.settle();
+    world.net.heal();
+    wait(&mut world, 1);
+    assert_ne!(world.head("erin", &room), world.head("bob", &room));
+    assert_eq!(rejoins(&mut world, "bob", &room), Vec::<String>::new(), "her Welcome has its time");
+    wait(&mut world, 10);
+    assert_eq!(rejoins(&mut world, "bob", &room), ["erin"]);
+    world.assert_together(&room, &["alice", "bob", "carol", "erin"]);
+    assert_all_read(&mut world, &room, &["alice", "bob", "carol", "erin"]);
+}
