@@ -51,7 +51,7 @@ pub fn join_externally(
         grants: Vec::new(),
     };
     edit(&mut data);
-    let built = mls::join_externally(group.as_bytes(), group_info, own, data.encode(), entropy)?;
+    let (built, _) = mls::join_externally(group.as_bytes(), group_info, own, data.encode(), entropy)?;
     let reference = EpochRef {
         id: built.facts.id,
         height: Height(target.height.0 + 1),
