@@ -69,7 +69,7 @@ impl<J: Journal> Machine<J> {
         if !room.is_joined(&user) {
             // Until the sync tells which event it was.
             let member = Member { joined: true, event: String::new(), since: String::new() };
-            room.members.insert(user, member);
+            room.set_member(&user, member);
         }
         let made = self.try_call(id, entropy, report, |group, entropy| group.create(now, entropy), |_, _, _| Ok(()))?;
         if let Err(error) = made {

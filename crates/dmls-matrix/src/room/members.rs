@@ -41,7 +41,8 @@ impl Room {
         left.then(|| Departure { user: user.to_owned(), event: event.to_owned() })
     }
 
-    fn set_member(&mut self, user: &str, member: Member) {
+    /// A user's membership is this from now on.
+    pub(crate) fn set_member(&mut self, user: &str, member: Member) {
         self.writes.push(table::put(table::MEMBER, table::key_in(&self.id, user.as_bytes()), &member));
         self.members.insert(user.to_owned(), member);
         self.desired_stale = true;

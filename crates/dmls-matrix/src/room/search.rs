@@ -127,13 +127,13 @@ impl Room {
         }
         for (id, hints) in wanted {
             let has_room = self.searches.len() < MAX_SEARCHES || !defence::on("D8");
-            match self.searches.get_mut(&id) {
-                Some(search) => search.hints = hints,
+            match self.searches.get(&id) {
+                Some(search) if search.hints != hints => self.keep_search(id, Search { hints, ..search.clone() }),
                 None if has_room => {
                     let tried = Vec::new();
                     self.keep_search(id, Search { stage: Stage::Fetch, rounds: 0, next: now, hints, tried });
                 }
-                None => {}
+                _ => {}
             }
         }
         let ids: Vec<_> = self.searches.keys().copied().collect();

@@ -137,3 +137,17 @@ fn a_room_whose_creator_did_not_hear_of_it_is_not_lost() {
     let log = world.client("phone").machine.as_mut().unwrap().log(&room).unwrap();
     assert!(log.iter().all(|info| info.base.is_some()), "the other device made no room of its own: {log:?}");
 }
+
+/// Whoever makes a room and is restarted before any sync shows the same as before.
+#[test]
+fn a_room_that_was_just_made_is_there_after_a_restart() {
+    let mut world = World::new(&["one.test"]);
+    world.add("alice", &user("alice", "one.test"), Endorsement::Endorsed);
+    world.settle();
+    let room = world.create("alice", "!tea:one.test");
+    let members = |world: &mut World| world.client("alice").machine.as_mut().unwrap().members(&room).unwrap();
+    let before = members(&mut world);
+    assert!(before.iter().any(|row| row.in_room && row.in_head), "{before:?}");
+    world.reopen("alice");
+    assert_eq!(members(&mut world), before);
+}
