@@ -18,7 +18,8 @@ const THREATS: [(&str, usize); 10] =
 /// [`Error::Failed`] if an attack is alive; [`Error::Findings`] if the whole suite leaves out a threat.
 pub fn attacks(filters: &[String], counts: &mut Counts) -> Result<String, Error> {
     let mut listed = Listed::default();
-    for suite in ["attacks", "bites"] {
+    // The third replays what failed once against adversaries.
+    for suite in ["attacks", "bites", "world"] {
         let mut command = mutants(&["test", "--locked", "--workspace", "--test", suite, "--"]);
         command.args(filters);
         run_tests(command, counts, |line| listed.note(line))?;

@@ -50,8 +50,8 @@ pub(super) struct Book {
     pub(super) showing: BTreeMap<(ServerName, String), Showing>,
     /// Copies of devices that somebody malicious has, or that were copied or put back.
     pub(super) dishonest: BTreeSet<Name>,
-    /// The first key of each device.
-    keys: BTreeMap<DeviceName, Vec<u8>>,
+    /// The key of each copy of a device: who is logged in anew has another.
+    keys: BTreeMap<Name, Vec<u8>>,
     /// The newest key of each device, and since when it has it.
     pub(super) keys_now: BTreeMap<DeviceName, (Vec<u8>, usize)>,
     /// Which epochs the commits of malicious devices make, and on which.
@@ -75,13 +75,13 @@ impl Book {
             book.note(at, &entry.fact);
         }
         book.dishonest = trace.ends.iter().filter(|(_, end)| !end.honest).map(|(name, _)| name.clone()).collect();
-        for end in trace.ends.values() {
+        for (name, end) in &trace.ends {
             for (room, view) in &end.views {
                 let room = book.rooms.entry(room.clone()).or_default();
                 for epoch in &view.log {
                     if epoch.base.is_none() && epoch.kind == dmls::effect::EpochKind::Genesis {
                         let creator = name_of(&epoch.epoch.creator);
-                        let signer = book.keys.get(&creator).cloned().unwrap_or_default();
+                        let signer = book.keys.get(name).cloned().unwrap_or_default();
                         room.epochs.genesis(epoch.epoch.id.0, creator, signer);
                     }
                     let locator = epoch.epoch.locator.0.clone();
@@ -110,10 +110,14 @@ impl Book {
 
     fn note(&mut self, at: usize, fact: &Fact) {
         match fact {
-            Fact::Began { device, endorsed: true, key, .. } => {
+            Fact::Began { name, device, endorsed: true, key, .. } => {
                 self.vouched.insert(name_of(device));
-                self.keys.entry(name_of(device)).or_insert_with(|| key.0.to_vec());
+                self.keys.insert(name.clone(), key.0.to_vec());
                 self.keys_now.insert(name_of(device), (key.0.to_vec(), at));
+            }
+            Fact::Cloned { name, from } => {
+                let key = self.keys.get(from).cloned();
+                self.keys.extend(key.map(|key| (name.clone(), key)));
             }
             Fact::Forged { event_id, epoch, on } => {
                 self.forged.insert(event_id.clone(), (epoch.0, on.0));

@@ -179,9 +179,13 @@ fn was_let_down(trace: &Trace, book: &Book, room: &Room, epoch: &Id, device: &De
 fn waits_on(trace: &Trace, book: &Book, id: &RoomId, room: &Room) -> Vec<Finding> {
     let now = trace.entries.last().map_or(0, |entry| entry.at.0);
     let mut findings = Vec::new();
-    for (at, fact) in trace.facts().filter(|(at, _)| at.0 + DAY < now) {
+    for (place, (at, fact)) in trace.facts().enumerate().filter(|(_, (at, _))| at.0 + DAY < now) {
         let Fact::Took { name, event_id } = fact else { continue };
         let Some((_, end)) = members(trace, book, room).find(|(member, _)| *member == name) else { continue };
+        // A device that was logged in anew took it in anew.
+        if book.keys_now.get(&name_of(&end.device)).is_some_and(|(_, since)| *since > place) {
+            continue;
+        }
         let rows = end.views.get(id).map(|view| view.messages.as_slice()).unwrap_or_default();
         let row = rows.iter().find(|row| row.event_id.as_ref() == Some(event_id));
         let code = row.and_then(|row| row.utd.as_ref()).map(|utd| utd.code);
