@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use dmls_matrix::RoomId;
 use dmls_sim::generate::{Profile, generate};
-use dmls_sim::oracle::judge;
+use dmls_sim::oracle::{judge, scrutinise};
 use dmls_sim::run::run_watched;
 use dmls_sim::script::{ROOM, Script, Step, parse};
 use dmls_sim::shrink::shrink;
@@ -39,7 +39,10 @@ fn main() -> ExitCode {
         }
     };
     match run_watched(&script, &mut watch) {
-        Ok(_) => ExitCode::SUCCESS,
+        Ok(outcome) => {
+            scrutinise(&outcome.trace).iter().for_each(|finding| println!("{finding}"));
+            ExitCode::SUCCESS
+        }
         Err(broken) => {
             println!("{broken}");
             ExitCode::FAILURE
