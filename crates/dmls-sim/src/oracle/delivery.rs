@@ -160,13 +160,15 @@ fn reads_copy(room: &Room, message: &Message, rows: &Rows<'_>) -> bool {
 }
 
 /// Whether the Welcome to the line of epochs on which the device has its leaf was lost or false, or never sent by a device
-/// that was logged out or is down: it never came into them, and no protocol could bring it there. It joins later, by external
-/// commit (ATTACKS X3).
+/// that was logged out, is down or is no longer in the room: it never came into them, and no protocol could bring it there.
+/// It joins later, by external commit (ATTACKS X3).
 fn was_let_down(trace: &Trace, book: &Book, room: &Room, epoch: &Id, device: &DeviceName) -> bool {
     let Some(entered) = room.epochs.entry_of(epoch, device) else { return false };
     let Some(event) = room.event_of.get(&entered) else { return false };
     let is_there = |creator: &DeviceName| {
-        trace.ends.values().any(|end| end.online && !end.logged_out && name_of(&end.device) == *creator)
+        let joined = |end: &End| room.joined.get(&end.server).is_some_and(|users| users.contains(&end.device.user));
+        let mut ends = trace.ends.values().filter(|end| end.online && !end.logged_out && joined(end));
+        ends.any(|end| name_of(&end.device) == *creator)
     };
     let welcome = (device.clone(), event.clone());
     match book.welcomes.get(&welcome) {
