@@ -14,7 +14,7 @@ use crate::id::RoomId;
 use crate::names::ENCRYPTED;
 use crate::room::Room;
 use crate::room::members::Departure;
-use crate::room::queue::Item;
+use crate::room::queue::{Item, WelcomeItem};
 use crate::room::record::{Place, RowRecord, RowState, SealedAs};
 use crate::room::rows::{Name, code_of_text};
 use crate::view::{Encryption, EpochName, Remark, Report, UtdCode};
@@ -218,7 +218,9 @@ impl<J: Journal> Machine<J> {
         report: &mut Report,
     ) -> Result<(), Error<J::Error>> {
         let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
-        let Some(Item::Commit(commit)) = room.queue.get(&number).cloned() else { return Ok(()) };
+        let Some(Item::Commit(mut commit)) = room.queue.get(&number).cloned() else { return Ok(()) };
+        // Who is no longer in D, though it was when the commit was made, is not welcomed.
+        commit.welcomes.retain(|welcome| room.desires(&self.facts, WelcomeItem::device(welcome)));
         let txn_id = crate::room::queue::fresh_name(entropy)?;
         let input = Input::Published { epoch: commit.epoch.id, locator: Locator(event_id.to_owned()) };
         let then = |room: &mut Room, _: &J, _: &crate::room::absorb::Absorbed| {

@@ -8,7 +8,7 @@ use dmls_matrix::request::Request;
 use serde_json::{Value, json};
 
 use crate::everyday::alice_and_bob;
-use crate::world::World;
+use crate::world::{World, user};
 
 fn last_encrypted(world: &World, commit: bool) -> Value {
     let events = world.net.servers["one.test"].stream.iter().rev();
@@ -334,4 +334,45 @@ fn a_refused_commit_is_nobodys_and_is_made_anew() {
     world.settle();
     world.assert_together(&room, &["alice", "bob"]);
     assert_eq!(world.transcript("bob", &room), ["still here"]);
+}
+
+/// Bob is put out while Alice's commit with his leaf is on its way: she sends him no Welcome to it.
+#[test]
+fn who_was_put_out_meanwhile_is_not_welcomed() {
+    let mut world = World::new(&["one.test"]);
+    for name in ["alice", "bob"] {
+        world.add(name, &user(name, "one.test"), Endorsement::Endorsed);
+    }
+    world.settle();
+    let room = world.create("alice", "!tea:one.test");
+    world.settle();
+    let bob = world.device("bob");
+    world.client("bob").online = false;
+    world.invite("alice", &room, &bob.user);
+    world.join("bob", &room);
+    let mut added = false;
+    while !added {
+        world.now += 500;
+        world.sync("alice");
+        let now = world.now();
+        let alice = world.client("alice");
+        let listed = alice.machine.as_mut().unwrap().outgoing_requests(now, &mut alice.entropy).unwrap();
+        for outgoing in listed {
+            if matches!(&outgoing.request, Request::RoomEvent { content, .. } if content.get("makes").is_some()) {
+                world.member("alice", &room.0, &bob.user, "leave");
+                world.sync("alice");
+                added = true;
+            }
+            let answer = world.perform("alice", &outgoing.request).unwrap();
+            let now = world.now();
+            let alice = world.client("alice");
+            let machine = alice.machine.as_mut().unwrap();
+            machine.mark_request_as_sent(&outgoing.id, answer, now, &mut alice.entropy).unwrap();
+        }
+    }
+    world.settle();
+    let log = world.client("alice").machine.as_mut().unwrap().log(&room).unwrap();
+    assert!(log.iter().any(|info| info.added.contains(&bob)) && log.iter().any(|info| info.removed.contains(&bob)));
+    let letters = world.net.servers["one.test"].to_device.get(&bob).map_or(0, Vec::len);
+    assert_eq!(letters, 0, "{:?}", world.requests);
 }
