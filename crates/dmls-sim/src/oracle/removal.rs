@@ -31,7 +31,12 @@ pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
                 },
                 Fact::Posted { name, event_id, .. } if !book.dishonest.contains(name) => {
                     if let (Some(made), Some(left)) = (room.made_by.get(event_id), left.get(name)) {
-                        for device in revived(room, made, left).into_iter().filter(|device| gone.contains(&device.0)) {
+                        // A commit that was on its way when its maker heard of a removal brings nobody in: no Welcome goes out.
+                        let back = |device: &&DeviceName| {
+                            let welcome = ((*device).clone(), event_id.clone());
+                            gone.contains(&device.0) && book.welcomes.contains_key(&welcome)
+                        };
+                        for device in revived(room, made, left).into_iter().filter(back) {
                             note(
                                 Fault::Revived,
                                 name,
