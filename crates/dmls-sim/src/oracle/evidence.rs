@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dmls::id::EpochId;
+
 use super::book::{Book, DeviceName, Room, name_of};
 use super::epochs::Id;
 use super::{Fault, Finding};
@@ -20,7 +22,7 @@ pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
         };
         for (name, end) in trace.ends.iter().filter(|(_, end)| end.honest) {
             let Some(view) = end.views.get(id) else { continue };
-            unseen(view).into_iter().for_each(|text| note(Fault::Unseen, name, text));
+            unseen(room, view).into_iter().for_each(|text| note(Fault::Unseen, name, text));
             forbidden(room, view).into_iter().for_each(|text| note(Fault::Forbidden, name, text));
         }
         for name in &book.dishonest {
@@ -34,14 +36,22 @@ pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
     findings
 }
 
-/// Two commits of one device on one base that a device knows and does not tell (SPEC §2.8).
-fn unseen(view: &View) -> Vec<String> {
-    let mut twins: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for epoch in view.log.iter().filter(|epoch| epoch.base.is_some()) {
-        twins.entry((epoch.base, epoch.epoch.creator.clone())).or_default().push(epoch);
+/// Two commits of one device on one base, neither of which descends from the other, that a device knows and does not
+/// tell (SPEC §2.8).
+fn unseen(room: &Room, view: &View) -> Vec<String> {
+    let made: Vec<_> =
+        view.log.iter().filter(|epoch| epoch.base.is_some()).map(|epoch| (epoch, &epoch.epoch)).collect();
+    let descends = |one: &EpochId, other: &EpochId| room.epochs.ancestry(&one.0).contains(&other.0);
+    let mut found = Vec::new();
+    for (at, (info, one)) in made.iter().enumerate().filter(|(_, (info, _))| !info.equivocation) {
+        let twins =
+            made[at + 1..].iter().filter(|(twin, other)| twin.base == info.base && other.creator == one.creator);
+        let silent = twins.filter(|(twin, _)| !twin.equivocation).map(|(_, other)| other.id);
+        for other in silent.filter(|other| !descends(&one.id, other) && !descends(other, &one.id)) {
+            found.push(format!("{} and {other} are by one device", one.id));
+        }
     }
-    let silent = twins.values().filter(|twins| twins.len() > 1 && twins.iter().all(|epoch| !epoch.equivocation));
-    silent.map(|twins| format!("{} and {} are by one device", twins[0].epoch.id, twins[1].epoch.id)).collect()
+    found
 }
 
 /// Epochs whose commits the SPEC forbids: with the point of another (§4.1), with a false height of their base (§2.4).

@@ -1,5 +1,7 @@
 //! Commits that come in: from the room, from a member's reply, or from the waiting pool - one way for all (SPEC §6.1).
 
+use std::collections::BTreeSet;
+
 use sha2::{Digest, Sha256};
 
 use super::{Batch, Group, rejected};
@@ -399,7 +401,7 @@ impl Group {
         if creator == *self.own.device() && processed.staged.is_some() {
             batch.notices.push(Notice::Clone { epoch: id });
         }
-        let equivocation = self.note_equivocation(&data.base.id, &creator, id, batch);
+        let equivocation = self.note_equivocation(&data, &creator, id, batch);
         let removed_leaves: Vec<_> = processed.removed.iter().map(|leaf| leaf.index).collect();
         let (leaves, own_leaf, merge_export, view) = match processed.staged {
             Some(staged) => {
@@ -449,16 +451,24 @@ impl Group {
         Height(parents.max().unwrap_or_default().0.saturating_add(1))
     }
 
-    /// Two commits of one device on one base are evidence (SPEC §2.8).
-    fn note_equivocation(&mut self, base: &EpochId, creator: &Device, id: EpochId, batch: &mut Batch) -> bool {
-        let twin = self.dag.children(base).find(|epoch| epoch.creator == *creator).map(|epoch| epoch.id);
-        let Some(twin) = twin.filter(|_| defence::on("F1")) else { return false };
+    /// Two commits of one device on one base are evidence, unless one descends from the other (SPEC §2.8).
+    fn note_equivocation(&mut self, data: &CommitData, creator: &Device, id: EpochId, batch: &mut Batch) -> bool {
+        let twin = self.twin(data, creator, &id).filter(|_| defence::on("F1"));
+        let Some(twin) = twin else { return false };
         batch.notices.push(Notice::Equivocation { device: creator.clone(), epochs: [twin, id] });
         if let Some(epoch) = self.dag.get_mut(&twin) {
             epoch.equivocation = true;
         }
         batch.writes.extend(self.epoch_record(&twin));
         true
+    }
+
+    /// Another commit of `creator` on the base of the one that makes `id`, of which that one says nothing, nor it of that.
+    fn twin(&self, data: &CommitData, creator: &Device, id: &EpochId) -> Option<EpochId> {
+        let resolved: BTreeSet<_> = data.resolves.iter().flat_map(|head| self.dag.ancestry(&head.id)).collect();
+        let apart = |twin: &Epoch| !resolved.contains(&twin.id) && !self.dag.ancestry(&twin.id).contains(id);
+        let mut twins = self.dag.children(&data.base.id).filter(|epoch| epoch.creator == *creator);
+        twins.find(|twin| apart(twin)).map(|twin| twin.id)
     }
 
     /// An echo, or a copy found elsewhere, tells where the commit is.

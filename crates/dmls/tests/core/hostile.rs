@@ -306,6 +306,32 @@ fn equivocation_is_kept_and_told() {
     assert_eq!(marked, 2);
 }
 
+/// Alice's host hides Mallory's device for a while. Her removal names no cause and buries nothing, so she commits on the
+/// same base once more, and resolves what she made before: that hides nothing from anybody (SPEC §2.8).
+#[test]
+fn who_resolves_an_own_commit_does_not_equivocate() {
+    let mut world = scene().world;
+    for name in ["alice", "bob", "mallory"] {
+        world.sync(name);
+    }
+    let base = world.canonical("alice");
+    let all = world.desired("alice");
+    let mut fewer = all.clone();
+    fewer.devices.retain(|device, _| !is_mallory(device));
+    world.input("alice", Input::Desired(fewer));
+    world.commit("alice", false);
+    let without = world.canonical("alice").unwrap();
+    world.input("alice", Input::Desired(all));
+    world.commit("alice", false);
+    let group = &world.peers["alice"].group;
+    let merged = group.epoch(&group.canonical().unwrap()).unwrap();
+    assert_eq!((merged.base, merged.resolves), (base, vec![without]));
+    world.take_in("bob");
+    assert_eq!(world.canonical("bob"), world.canonical("alice"));
+    assert!(world.peers["bob"].notices.iter().all(|notice| !matches!(notice, Notice::Equivocation { .. })));
+    assert!(world.peers["bob"].group.epochs().iter().all(|epoch| !epoch.equivocation));
+}
+
 /// Bob and Carol see three commits of Mallory's on one base in different order, and refuse different ones. What either
 /// builds on is taken in by the other all the same (SPEC §2.8).
 #[test]
