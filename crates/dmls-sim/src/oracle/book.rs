@@ -165,6 +165,11 @@ impl Book {
         }
     }
 
+    /// Whether a device was logged in anew after this place in the trace: it knows nothing of what was before.
+    pub(super) fn is_anew(&self, end: &End, place: usize) -> bool {
+        self.keys_now.get(&name_of(&end.device)).is_some_and(|(_, since)| *since > place)
+    }
+
     /// Whether a leaf is one that its device, logged in anew, no longer has.
     pub(super) fn was_replaced(&self, leaf: &NewLeaf) -> bool {
         self.keys_now.get(&leaf.device).is_some_and(|(key, _)| *key != leaf.signer)

@@ -76,8 +76,8 @@ fn missed(
     message: &Message,
     rows: &Rows<'_>,
 ) -> Option<(Fault, String)> {
-    // Nobody has to understand what a malicious device sends.
-    if book.dishonest.contains(&message.name) {
+    // Nobody has to understand what a malicious device sends, or what nobody who is left has the keys of.
+    if book.dishonest.contains(&message.name) || is_withheld(trace, book, room, &message.epoch) {
         return None;
     }
     let shown = book.showing.get(&(end.server.clone(), message.event_id.clone()));
@@ -133,6 +133,16 @@ fn nobody_has_it(trace: &Trace, book: &Book, room: &Room, end: &End, epoch: &Id)
     false
 }
 
+/// Whether an epoch descends from one that resolves what does not exist, so that its maker alone could tell the merge value
+/// (SPEC §3.9), and told nobody who is still here.
+fn is_withheld(trace: &Trace, book: &Book, room: &Room, epoch: &Id) -> bool {
+    let ancestry = room.epochs.ancestry(epoch);
+    let invented = ancestry.iter().any(|id| !room.epochs.0.contains_key(id));
+    let entered =
+        |(_, end): (_, &End)| end.views.values().any(|view| view.log.iter().any(|info| info.epoch.id.0 == *epoch));
+    invented && !members(trace, book, room).any(entered)
+}
+
 /// Whether the device's user was not in the room when the event came to its server.
 fn was_out(trace: &Trace, end: &End, event: &str) -> bool {
     let came = |fact: &Fact| matches!(fact, Fact::Arrived { server, event_id, .. } if *server == end.server && event_id == event);
@@ -185,7 +195,7 @@ fn waits_on(trace: &Trace, book: &Book, id: &RoomId, room: &Room) -> Vec<Finding
         let Fact::Took { name, event_id } = fact else { continue };
         let Some((_, end)) = members(trace, book, room).find(|(member, _)| *member == name) else { continue };
         // A device that was logged in anew took it in anew.
-        if book.keys_now.get(&name_of(&end.device)).is_some_and(|(_, since)| *since > place) {
+        if book.is_anew(end, place) {
             continue;
         }
         let rows = end.views.get(id).map(|view| view.messages.as_slice()).unwrap_or_default();
@@ -208,8 +218,7 @@ fn never_sent(trace: &Trace, book: &Book, id: &RoomId, room: &Room) -> Vec<Findi
             continue;
         };
         // A device that was logged in anew knows nothing of what it was to send before.
-        let anew = book.keys_now.get(&name_of(&end.device)).is_some_and(|(_, since)| *since > place);
-        if anew || was_put_out(trace, place, id, end) {
+        if book.is_anew(end, place) || was_put_out(trace, place, id, end) {
             continue;
         }
         let rows = end.views.get(id).map(|view| view.messages.as_slice()).unwrap_or_default();
