@@ -170,8 +170,8 @@ fn reads_copy(room: &Room, message: &Message, rows: &Rows<'_>) -> bool {
 }
 
 /// Whether the Welcome to the line of epochs on which the device has its leaf was lost or false, or never sent by a device
-/// that was logged out, is down or is no longer in the room: it never came into them, and no protocol could bring it there.
-/// It joins later, by external commit (ATTACKS X3).
+/// that was logged out, is down or is no longer in the room, or that saw the user leave first: it never came into them, and
+/// no protocol could bring it there. It joins later, by external commit (ATTACKS X3).
 fn was_let_down(trace: &Trace, book: &Book, room: &Room, epoch: &Id, device: &DeviceName) -> bool {
     let Some(entered) = room.epochs.entry_of(epoch, device) else { return false };
     let Some(event) = room.event_of.get(&entered) else { return false };
@@ -183,8 +183,25 @@ fn was_let_down(trace: &Trace, book: &Book, room: &Room, epoch: &Id, device: &De
     let welcome = (device.clone(), event.clone());
     match book.welcomes.get(&welcome) {
         Some(sent) => !sent || book.false_welcomes.contains(&welcome),
-        None => room.epochs.0.get(&entered).is_some_and(|epoch| epoch.creator != *device && !is_there(&epoch.creator)),
+        None => room.epochs.0.get(&entered).is_some_and(|epoch| {
+            epoch.creator != *device && (!is_there(&epoch.creator) || left_before_welcome(trace, event, &device.0))
+        }),
     }
+}
+
+/// Whether the server on which a commit was posted took the user to have left after that: who is out is not welcomed.
+fn left_before_welcome(trace: &Trace, commit: &str, user: &str) -> bool {
+    let mut facts = trace.facts().map(|(_, fact)| fact);
+    let posted = facts.find_map(|fact| match fact {
+        Fact::Posted { server, event_id, .. } if event_id == commit => Some(server),
+        _ => None,
+    });
+    facts.any(|fact| match fact {
+        Fact::Membership { server, user: whose, membership, .. } => {
+            Some(server) == posted && whose == user && membership != "join"
+        }
+        _ => false,
+    })
 }
 
 /// Messages that still wait a day after a device took them in (SPEC §6.2), whoever sent them.
