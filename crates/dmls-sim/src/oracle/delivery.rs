@@ -90,11 +90,13 @@ fn missed(
     if code.is_some() && nobody_has_it(trace, book, room, end, &message.epoch) {
         return None;
     }
-    if matches!(code, Some(UtdCode::WaitingCommit | UtdCode::WaitingWelcome)) {
+    let device = name_of(&end.device);
+    // A lost Welcome may be a late one.
+    let let_down = was_let_down(trace, book, room, &message.epoch, &device);
+    if matches!(code, Some(UtdCode::WaitingCommit | UtdCode::WaitingWelcome)) && !let_down {
         return Some((Fault::Unjudged, format!("{} of {} is {code:?}", message.event_id, message.name)));
     }
-    let device = name_of(&end.device);
-    let excused = was_let_down(trace, book, room, &message.epoch, &device)
+    let excused = let_down
         || book.was_poisoned(room, &message.epoch, &device)
         || epoch.leaf(&device).is_some_and(|(_, leaf)| book.was_replaced(leaf))
         || code == Some(UtdCode::Replay) && reads_copy(room, message, rows);
