@@ -92,7 +92,8 @@ fn missed(
     }
     let device = name_of(&end.device);
     // A lost Welcome may be a late one.
-    let let_down = was_let_down(trace, book, room, &message.epoch, &device);
+    let let_down = was_let_down(trace, book, room, &message.epoch, &device)
+        || lacks_inputs(trace, book, room, end, &message.epoch);
     if matches!(code, Some(UtdCode::WaitingCommit | UtdCode::WaitingWelcome)) && !let_down {
         return Some((Fault::Unjudged, format!("{} of {} is {code:?}", message.event_id, message.name)));
     }
@@ -189,6 +190,23 @@ fn was_let_down(trace: &Trace, book: &Book, room: &Room, epoch: &Id, device: &De
             epoch.creator != *device && (!is_there(&epoch.creator) || left_before_welcome(trace, event, &device.0))
         }),
     }
+}
+
+/// Whether a merge that led to the epoch resolved a head whose Welcome the device never got, on a base that an external
+/// commit made: of that base nobody tells M (SPEC §3.9).
+fn lacks_inputs(trace: &Trace, book: &Book, room: &Room, end: &End, epoch: &Id) -> bool {
+    let device = name_of(&end.device);
+    let knows = |id: &Id| end.views.values().flat_map(|view| &view.log).any(|info| info.epoch.id.0 == *id);
+    let get = |id: &Id| room.epochs.0.get(id);
+    let mut next = Some(*epoch);
+    while let Some(merge) = next.filter(|id| !knows(id)).and_then(|id| get(&id)) {
+        let untold = merge.base.and_then(|base| get(&base)).is_some_and(|base| base.external);
+        if untold && merge.resolves.iter().any(|head| was_let_down(trace, book, room, head, &device)) {
+            return true;
+        }
+        next = merge.base;
+    }
+    false
 }
 
 /// Whether the server on which a commit was posted took the user to have left after that: who is out is not welcomed.

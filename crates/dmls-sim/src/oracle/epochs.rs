@@ -17,6 +17,8 @@ pub(super) struct Epoch {
     pub(super) leaves: Vec<Option<NewLeaf>>,
     /// Leaves of the base that the commit sealed M to.
     pub(super) granted: Vec<usize>,
+    /// An external commit made it.
+    pub(super) external: bool,
 }
 
 impl Epoch {
@@ -43,7 +45,7 @@ impl Epochs {
     pub(super) fn genesis(&mut self, id: Id, creator: Name, signer: Vec<u8>) {
         let leaf = NewLeaf { device: creator.clone(), signer, key: b"genesis".to_vec() };
         let leaves = vec![Some(leaf)];
-        let epoch = Epoch { base: None, resolves: Vec::new(), creator, leaves, granted: Vec::new() };
+        let epoch = Epoch { base: None, resolves: Vec::new(), creator, leaves, granted: Vec::new(), external: false };
         self.0.insert(id, epoch);
     }
 
@@ -67,6 +69,7 @@ impl Epochs {
             creator: commit.path.device.clone(),
             leaves,
             granted: commit.granted.clone(),
+            external: commit.sender.is_none(),
         };
         self.0.insert(id, epoch);
         Some(())
