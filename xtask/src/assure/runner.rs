@@ -146,14 +146,37 @@ pub(super) fn last_words(said: &str) -> String {
     let mut lines = said.lines().skip_while(|line| !line.contains("panicked at"));
     let place = lines.next().and_then(|line| line.split("panicked at").nth(1));
     match (place, lines.next()) {
-        (Some(place), Some(why)) => format!("panic at {}: {}", place.trim(), why.trim()),
+        (Some(place), Some(why)) => format!("panic at {}: {}", portable(place.trim()), why.trim()),
         _ => said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim().to_owned(),
     }
 }
 
+/// A place in the source as it is called on every machine: from the root of this repository or of its package on.
+fn portable(place: &str) -> &str {
+    let root = format!("{}/", crate::gate::root().display());
+    let package = place.split_once("/registry/src/").and_then(|(_, rest)| Some(rest.split_once('/')?.1));
+    package.or_else(|| place.strip_prefix(&root)).unwrap_or(place)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{End, Ended, seeded, tested};
+    use super::{End, Ended, last_words, seeded, tested};
+
+    #[test]
+    fn places_name_no_machine() {
+        let root = crate::gate::root();
+        for (place, told) in [
+            (
+                "/home/x/.cargo/registry/src/registry.test-1949/openmls-0.9.2/src/a.rs:3:9:".to_owned(),
+                "openmls-0.9.2/src/a.rs:3:9:",
+            ),
+            (format!("{}/crates/dmls/src/a.rs:3:9:", root.display()), "crates/dmls/src/a.rs:3:9:"),
+            ("crates/dmls/src/a.rs:3:9:".to_owned(), "crates/dmls/src/a.rs:3:9:"),
+        ] {
+            let said = format!("thread 'main' panicked at {place}\nwhy\n");
+            assert_eq!(last_words(&said), format!("panic at {told}: why"));
+        }
+    }
 
     fn ended(said: &str, end: End) -> Ended {
         Ended { said: said.to_owned(), cpu_seconds: 5, end }
