@@ -286,7 +286,9 @@ impl<J: Journal> Machine<J> {
         for ServedCommit { locator, bytes, makes } in reply.commits {
             let story = makes.and_then(|makes| CommitContent::said(&reply.room, &bytes, makes));
             let at = locator.clone().unwrap_or_default();
-            self.served(&reply.room, &at.0, &bytes, now, entropy, report)?;
+            if self.listens_to(&reply.room, &event.sender)? {
+                self.served(&reply.room, &at.0, &bytes, now, entropy, report)?;
+            }
             let input = Input::Commit { bytes, locator, from: event.sender.clone() };
             let taken = self.take_from_member(&reply.room, &event.sender, input, now, entropy, report)?;
             if taken.is_err() {
@@ -331,6 +333,11 @@ impl<J: Journal> Machine<J> {
     }
 
     /// Only joined users of a room that this device takes part in are listened to.
+    fn listens_to(&mut self, id: &RoomId, sender: &str) -> Result<bool, Error<J::Error>> {
+        let room = self.known_room(id)?;
+        Ok(room.is_some_and(|room| room.is_active() && room.is_joined(sender) && !room.is_flooded()))
+    }
+
     fn take_from_member(
         &mut self,
         id: &RoomId,
@@ -340,8 +347,10 @@ impl<J: Journal> Machine<J> {
         entropy: &mut dyn Entropy,
         report: &mut Report,
     ) -> Result<Result<(), Malformed>, Error<J::Error>> {
-        let Some(room) = self.known_room(id)? else { return Ok(Err(Malformed("unknown_room"))) };
-        if !room.is_active() || !room.is_joined(sender) || room.is_flooded() {
+        if self.known_room(id)?.is_none() {
+            return Ok(Err(Malformed("unknown_room")));
+        }
+        if !self.listens_to(id, sender)? {
             return Ok(Err(Malformed("not_a_member")));
         }
         let verdict: Option<Verdict> = self.handle(id, input, now, entropy, report)?;
