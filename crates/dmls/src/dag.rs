@@ -191,6 +191,22 @@ impl Dag {
         chain
     }
 
+    /// Whether some epoch is its own ancestor by base: only damaged records say so, and who follows them never ends.
+    pub(crate) fn has_circle(&self) -> bool {
+        let mut ended = BTreeSet::new();
+        self.epochs.keys().any(|start| {
+            let (mut path, mut next) = (BTreeSet::new(), Some(*start));
+            while let Some(id) = next.filter(|id| !ended.contains(id)) {
+                if !path.insert(id) {
+                    return true;
+                }
+                next = self.get(&id).and_then(|epoch| epoch.base.as_ref()).map(|base| base.id);
+            }
+            ended.append(&mut path);
+            false
+        })
+    }
+
     /// The external commits that any of these heads descends from: what a commit on one of them takes note of.
     pub(crate) fn comebacks(&self, heads: &[&Epoch]) -> Vec<&Epoch> {
         let external = self.accepted().filter(|epoch| epoch.kind == EpochKind::External);

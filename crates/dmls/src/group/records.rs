@@ -341,6 +341,9 @@ impl Group {
             let record: EpochRecord = read(EPOCH, &bytes)?;
             this.dag.insert(record.restore().ok_or(LoadError::Damaged(EPOCH.0))?);
         }
+        if this.dag.has_circle() {
+            return Err(LoadError::Damaged(EPOCH.0));
+        }
         for (_, bytes) in scan(records, PENDING, &prefix)? {
             this.pending.insert(read(PENDING, &bytes)?);
         }
