@@ -14,6 +14,8 @@ pub(crate) const ENCRYPTION: &str = "m.room.encryption";
 pub(crate) const CREATE: &str = "m.room.create";
 /// State event of a membership.
 pub(crate) const MEMBER: &str = "m.room.member";
+/// State event that says who may join.
+pub(crate) const JOIN_RULES: &str = "m.room.join_rules";
 
 /// Both forms are written unpadded and read either way.
 const LENIENT: GeneralPurposeConfig =

@@ -13,8 +13,8 @@ use super::{Machine, POSITION, Source};
 use crate::error::Error;
 use crate::facts::UserDevices;
 use crate::id::RoomId;
-use crate::names::MEMBER;
-use crate::room::members::Departure;
+use crate::names::{JOIN_RULES, MEMBER};
+use crate::room::members::{Departure, replaced};
 use crate::room::record::{Gap, Place};
 use crate::sync::{RoomInput, Section, SyncInput};
 use crate::table;
@@ -282,6 +282,9 @@ impl crate::room::Room {
                 self.desired_stale = true;
                 self.save();
             }
+            // On another branch of the room's history somebody may have joined by the rules of before. Resolution drops
+            // that join, and no sync says so (SPEC §6.8).
+            (JOIN_RULES, Some("")) if replaced(event).is_some() => self.doubt_members(),
             ("m.room.name", Some("")) => {
                 let name = crate::wire::text(event.content, "name");
                 self.record.name = name.map(|name| name.chars().take(255).collect());

@@ -10,6 +10,7 @@ use super::record::Member;
 use crate::facts::Endorsement;
 use crate::machine::facts::FactBook;
 use crate::table;
+use crate::view::Membership;
 use crate::wire::room::RawEvent;
 use crate::wire::text;
 
@@ -63,6 +64,14 @@ impl Room {
         departures
     }
 
+    /// The list of members is asked for before anything else is built upon it.
+    pub(crate) fn doubt_members(&mut self) {
+        if self.record.membership == Membership::Joined && defence::on("Z2") {
+            self.record.members_stale = true;
+            self.save();
+        }
+    }
+
     /// The users that are joined now.
     pub(crate) fn joined(&self) -> impl Iterator<Item = (&String, &Member)> {
         self.members.iter().filter(|(_, member)| member.joined)
@@ -111,7 +120,8 @@ fn may_read(endorsement: Endorsement) -> bool {
     }
 }
 
-fn replaced<'a>(event: &RawEvent<'a>) -> Option<&'a str> {
+/// The state event that this one replaces, by the server's word.
+pub(crate) fn replaced<'a>(event: &RawEvent<'a>) -> Option<&'a str> {
     text(event.unsigned?, "replaces_state")
 }
 

@@ -376,3 +376,25 @@ fn who_was_put_out_meanwhile_is_not_welcomed() {
     let letters = world.net.servers["one.test"].to_device.get(&bob).map_or(0, Vec::len);
     assert_eq!(letters, 0, "{:?}", world.requests);
 }
+
+/// Carol joined by the old rules on another branch of the room's history: resolution drops her, and no sync says so.
+#[test]
+fn a_join_that_new_join_rules_undo_is_asked_for() {
+    let (mut world, room) = alice_and_bob();
+    let (alice, carol) = (world.device("alice"), user("carol", "two.test"));
+    world.net.post(&alice, &room.0, "m.room.join_rules", Some(""), json!({ "join_rule": "public" }), None);
+    world.add("carol", &carol, Endorsement::Endorsed);
+    world.settle();
+    world.join("carol", &room);
+    world.settle();
+    assert!(world.leaves("alice", &room).contains(&"carol".to_owned()));
+    world.client("carol").online = false;
+    for server in world.net.servers.values_mut() {
+        server.forget_member(&room.0, &carol);
+    }
+    world.net.post(&alice, &room.0, "m.room.join_rules", Some(""), json!({ "join_rule": "invite" }), None);
+    world.settle();
+    for name in ["alice", "bob"] {
+        assert_eq!(world.leaves(name, &room), ["alice", "bob"]);
+    }
+}

@@ -172,6 +172,11 @@ impl Server {
         self.state.get(&place).and_then(|(_, event)| event["content"]["membership"].as_str()).unwrap_or("leave")
     }
 
+    /// As if state resolution had dropped a user's only member event.
+    pub fn forget_member(&mut self, room: &str, user: &str) {
+        self.state.remove(&(room.to_owned(), "m.room.member".to_owned(), user.to_owned()));
+    }
+
     pub fn room_state(&self, room: &str) -> Vec<Value> {
         self.state.iter().filter(|((of, _, _), _)| of == room).map(|(_, (_, event))| event.clone()).collect()
     }
