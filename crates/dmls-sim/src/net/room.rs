@@ -64,7 +64,8 @@ impl RoomAt {
     /// Whether the event may be taken in as live: allowed by the current state, or built upon by what was.
     pub(crate) fn admits(&self, arena: &[Event], event: &Event) -> bool {
         if self.known.contains(event.number) {
-            return true;
+            // A state event that came behind those that build on it may have lost against others since.
+            return event.state_key.is_none() || state::allows(arena, &self.current, event);
         }
         if self.lacks(arena, event).is_empty() {
             return state::allows(arena, &self.current, event);

@@ -1,5 +1,7 @@
 //! One device's turn: a sync if there is news, else one request, else a look at what is due.
 
+use std::collections::BTreeSet;
+
 use dmls::id::Device;
 use dmls_matrix::error::Error;
 use dmls_matrix::request::{Failure, Request};
@@ -11,6 +13,7 @@ use serde_json::Value;
 
 use super::{Fault, World, fault};
 use crate::client::{Arrival, CrashPoint, MachineError};
+use crate::net::event::MEMBER;
 use crate::trace::{Fact, Name, Seal};
 
 impl World {
@@ -61,9 +64,15 @@ impl World {
         let taken = self.call(name, |machine, now, entropy| machine.receive_sync(input, now, entropy))?;
         let rooms: Vec<_> = self.rooms.iter().cloned().collect();
         for room in rooms {
-            let (joined, left) = self.net.memberships(&home, &room);
+            let (mut joined, mut left) = self.net.memberships(&home, &room);
+            let told = members_in(&synced.body, &room);
             let members = self.client(name)?.members.entry(room).or_default();
             if taken.is_some() {
+                // Whose membership ended by state resolution, without an event, is joined as far as a sync tells.
+                let untold: BTreeSet<_> =
+                    members.0.iter().filter(|user| left.contains(*user) && !told.contains(*user)).cloned().collect();
+                left.retain(|user| !untold.contains(user));
+                joined.extend(untold);
                 *members = (joined, left);
             } else {
                 // Where the store failed it knows these, or those from before.
@@ -217,6 +226,14 @@ impl Telling for Report {
 impl Telling for Vec<dmls_matrix::request::OutgoingRequest> {}
 impl<T, E> Telling for Result<T, E> {}
 impl Telling for () {}
+
+/// The users of whose membership a sync tells in a room.
+fn members_in(body: &Value, room: &RoomId) -> BTreeSet<String> {
+    let parts = ["join", "leave"].into_iter().filter_map(|section| body["rooms"][section].get(&room.0));
+    let events = parts.flat_map(|part| ["state", "timeline"].map(|list| part[list]["events"].as_array()));
+    let members = events.flatten().flatten().filter(|event| event["type"] == MEMBER);
+    members.filter_map(|event| event["state_key"].as_str()).map(str::to_owned).collect()
+}
 
 /// The ids of a list of events.
 pub(super) fn events_of(events: &Value) -> Vec<String> {
