@@ -111,7 +111,8 @@ fn missed(
 }
 
 /// Whether a commit that led to the epoch is out of the device's reach: its server does not show it, for the committer had
-/// left there before it came, and no device that is in the room, as this server sees it, ever had it.
+/// left there before it came, and no device that is in the room, as this server sees it, ever had it. That goes for the
+/// heads that a merge resolves, too.
 fn nobody_has_it(trace: &Trace, book: &Book, room: &Room, end: &End, epoch: &Id) -> bool {
     let joined = room.joined.get(&end.server);
     let is_there = |other: &&End| {
@@ -126,12 +127,22 @@ fn nobody_has_it(trace: &Trace, book: &Book, room: &Room, end: &End, epoch: &Id)
         let showing = event.and_then(|event| book.showing.get(&event));
         matches!(showing, Some(Showing::Live | Showing::Backfilled))
     };
-    let mut next = Some(*epoch);
-    while let Some(id) = next.filter(|id| !knows(end, id)) {
-        if !is_shown(&id) && !trace.ends.values().filter(is_there).any(|other| knows(other, &id)) {
+    let anybody_knows = |id: &Id| trace.ends.values().filter(is_there).any(|other| knows(other, id));
+    let (mut work, mut seen) = (vec![*epoch], BTreeSet::new());
+    while let Some(id) = work.pop() {
+        if knows(end, &id) || !seen.insert(id) {
+            continue;
+        }
+        let told = anybody_knows(&id);
+        if !is_shown(&id) && !told {
             return true;
         }
-        next = room.epochs.0.get(&id).and_then(|epoch| epoch.base);
+        let Some(epoch) = room.epochs.0.get(&id) else { continue };
+        work.extend(epoch.base);
+        // Who has a merge can tell its merge value to those who cannot come by the heads that it resolves.
+        if !told {
+            work.extend(epoch.resolves.iter().filter(|head| room.epochs.0.contains_key(*head)));
+        }
     }
     false
 }
