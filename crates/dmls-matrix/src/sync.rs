@@ -22,8 +22,9 @@ pub struct SyncInput {
     pub one_time_key_counts: Option<BTreeMap<String, u64>>,
     /// `device_unused_fallback_key_types`.
     pub unused_fallback: Option<Vec<String>>,
-    /// Rooms with something new.
-    pub rooms: BTreeMap<RoomId, RoomInput>,
+    /// Rooms with something new, in the order in which they are taken in: a room that was left and to which this user was
+    /// invited anew stands in two sections.
+    pub rooms: Vec<(RoomId, RoomInput)>,
 }
 
 /// One to-device event.
@@ -107,15 +108,15 @@ fn counts(value: Option<&Value>) -> BTreeMap<String, u64> {
     map.iter().filter_map(|(name, count)| Some((name.clone(), count.as_u64()?))).collect()
 }
 
-fn rooms(body: &Value) -> BTreeMap<RoomId, RoomInput> {
-    let sections = [("join", Section::Join), ("invite", Section::Invite), ("leave", Section::Leave)];
-    let mut out = BTreeMap::new();
+fn rooms(body: &Value) -> Vec<(RoomId, RoomInput)> {
+    let sections = [("leave", Section::Leave), ("invite", Section::Invite), ("join", Section::Join)];
+    let mut out = Vec::new();
     for (name, section) in sections {
         let Some(map) = body.get("rooms").and_then(|rooms| rooms.get(name)).and_then(Value::as_object) else {
             continue;
         };
         for (room, value) in map {
-            out.insert(RoomId(room.clone()), room_input(section, value));
+            out.push((RoomId(room.clone()), room_input(section, value)));
         }
     }
     out
@@ -130,5 +131,25 @@ fn room_input(section: Section, value: &Value) -> RoomInput {
         timeline: events("/timeline/events"),
         limited: value.pointer("/timeline/limited").and_then(Value::as_bool).unwrap_or(false),
         prev_batch: value.pointer("/timeline/prev_batch").and_then(Value::as_str).map(str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Section, SyncInput};
+
+    #[test]
+    fn a_room_that_was_left_and_invites_anew_is_in_two_sections() {
+        let body = json!({ "next_batch": "s1", "rooms": {
+            "invite": { "!room": { "invite_state": { "events": [{ "type": "m.room.name" }] } } },
+            "leave": { "!room": { "timeline": { "events": [{ "type": "m.room.encrypted" }], "limited": true } } },
+        } });
+        let input = SyncInput::parse(&body, Vec::new());
+        let rooms = input.map(|input| input.rooms).unwrap_or_default();
+        let told: Vec<_> =
+            rooms.iter().map(|(_, room)| (room.section, room.state.len(), room.timeline.len(), room.limited)).collect();
+        assert_eq!(told, [(Section::Leave, 0, 1, true), (Section::Invite, 1, 0, false)]);
     }
 }
