@@ -70,7 +70,7 @@ impl Server {
         for (id, room) in &self.rooms {
             match state::membership(arena, &room.current, &device.user) {
                 "join" => part(arena, room, &mut rooms["join"][&id.0], since.stream, &device.user, true),
-                "invite" => {}
+                // Who was put out and invited anew since is in both sections.
                 _ => part(arena, room, &mut rooms["leave"][&id.0], since.stream, &device.user, false),
             }
         }
@@ -190,9 +190,10 @@ fn end_of(arena: &[Event], room: &RoomAt, user: &str) -> Option<Place> {
     if state::membership(arena, &room.current, user) == "join" {
         return Some(Place { position: u64::MAX, before: usize::MAX });
     }
-    let mut mine = room.deltas.iter().filter(|delta| delta.key.0 == MEMBER && delta.key.1 == user);
-    let joined = mine.clone().any(|delta| delta.event.is_some_and(|event| arena[event.0].membership() == Some("join")));
-    mine.next_back().filter(|_| joined).map(|delta| Place::live(delta.position))
+    let word = |delta: &super::room::Delta| delta.event.and_then(|event| arena[event.0].membership());
+    let mine = room.deltas.iter().filter(|delta| delta.key.0 == MEMBER && delta.key.1 == user);
+    let joined = mine.clone().any(|delta| word(delta) == Some("join"));
+    mine.rev().find(|delta| word(delta) != Some("invite")).filter(|_| joined).map(|delta| Place::live(delta.position))
 }
 
 /// One room's part of a sync; left `null` without anything new.

@@ -220,19 +220,27 @@ fn lacks_inputs(trace: &Trace, book: &Book, room: &Room, end: &End, epoch: &Id) 
     false
 }
 
-/// Whether the server on which a commit was posted took the user to have left after that: who is out is not welcomed.
+/// Whether the server on which a commit was posted took the user to have left then, or after that: who is out is not
+/// welcomed.
 fn left_before_welcome(trace: &Trace, commit: &str, user: &str) -> bool {
-    let mut facts = trace.facts().map(|(_, fact)| fact);
-    let posted = facts.find_map(|fact| match fact {
-        Fact::Posted { server, event_id, .. } if event_id == commit => Some(server),
-        _ => None,
-    });
-    facts.any(|fact| match fact {
-        Fact::Membership { server, user: whose, membership, .. } => {
-            Some(server) == posted && whose == user && membership != "join"
+    let (mut posted, mut out) = (None, BTreeSet::new());
+    for (_, fact) in trace.facts() {
+        match fact {
+            Fact::Posted { server, event_id, .. } if event_id == commit => posted = Some(server),
+            Fact::Membership { server, user: whose, membership, .. } if whose == user => {
+                if membership == "join" {
+                    out.remove(server)
+                } else {
+                    out.insert(server)
+                };
+            }
+            _ => {}
         }
-        _ => false,
-    })
+        if posted.is_some_and(|server| out.contains(server)) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Messages that still wait a day after a device took them in (SPEC §6.2), whoever sent them.

@@ -67,7 +67,7 @@ fn hidden_departure() -> End {
     let carol = world.device("carol").user;
     world.member("carol", &room.0, &carol, "leave");
     let mut gap = world.next_sync("alice");
-    for input in gap.rooms.values_mut() {
+    for (_, input) in &mut gap.rooms {
         (input.limited, input.state, input.timeline) = (true, Vec::new(), Vec::new());
     }
     let now = world.now();
