@@ -201,20 +201,22 @@ fn part(arena: &[Event], room: &RoomAt, out: &mut Value, since: u64, user: &str,
     let Some(until) = end_of(arena, room, user).filter(|until| until.position > since) else { return };
     let changed = |delta: &&super::room::Delta| delta.key.0 == MEMBER && delta.key.1 == user && delta.position > since;
     let came = joined && room.deltas.iter().any(|delta| changed(&delta));
-    // A gap ends the timeline; what is before it is there for who pages.
+    let is_live = |place: &Place| place.before == usize::MAX;
+    let Some(newest) = room.order.range(..=until).rev().map(|(place, _)| *place).find(is_live) else { return };
+    if newest.position <= since {
+        return;
+    }
+    // A gap ends the timeline; what is before it is there for who pages. The event before which it was found may not have
+    // been shown, and none after it yet.
     let gap = room
         .gaps
         .iter()
         .map(|gap| gap.position)
-        .filter(|position| (came || *position > since) && *position <= until.position)
+        .filter(|position| (came || *position > since) && *position <= newest.position)
         .max();
     let start = gap.map_or(if came { 0 } else { since }, |gap| gap - 1);
     let live = room.order.range(Place::live(start + 1)..=until);
-    let live: Vec<_> = live.filter(|(place, _)| place.before == usize::MAX).collect();
-    let Some((newest, _)) = live.last() else { return };
-    if newest.position <= since {
-        return;
-    }
+    let live: Vec<_> = live.filter(|(place, _)| is_live(place)).collect();
     let cut = live.len().saturating_sub(TIMELINE);
     let limited = cut > 0 || came || gap.is_some();
     let timeline = &live[cut..];
