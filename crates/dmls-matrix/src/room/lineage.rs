@@ -3,10 +3,10 @@
 //! Hearsay never makes anything valid. It only decides whether a commit is worth a search, and which word is shown for
 //! a message that cannot be read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dmls::group::Standing;
-use dmls::id::EpochId;
+use dmls::id::{EpochId, Height};
 use dmls::journal::Write;
 
 use super::Room;
@@ -114,7 +114,28 @@ impl Room {
     /// What hearsay tells of where epochs belong: for whoever asks of many.
     pub(crate) fn lines(&self) -> Lines<'_> {
         let frontier = self.frontier();
-        Lines { room: self, before: self.ancestry(&frontier.before), aside: self.ancestry(&frontier.aside) }
+        let (mut before, mut aside) = (self.ancestry(&frontier.before), self.ancestry(&frontier.aside));
+        // A fork that had begun when this device was removed elsewhere may have had it for longer.
+        if let Some(removed) = self.first_removal() {
+            let heights = self.said_heights();
+            let later = |id: &EpochId| heights.get(id).is_none_or(|height| *height > removed);
+            before.retain(later);
+            aside.retain(later);
+        }
+        Lines { room: self, before, aside }
+    }
+
+    /// The height of the first epoch that this device knows others to have removed it in.
+    fn first_removal(&self) -> Option<Height> {
+        let own = self.group.device();
+        let epochs = self.group.epochs();
+        let removals = epochs.iter().filter(|info| info.removed.contains(own) && info.epoch.creator != *own);
+        removals.map(|info| info.epoch.height).min()
+    }
+
+    /// How high epochs are, by those that are said to be built on them.
+    fn said_heights(&self) -> BTreeMap<EpochId, Height> {
+        self.hearsay.values().flatten().map(|story| (story.base.id, story.base.height)).collect()
     }
 
     fn is_said_genesis(&self, id: &EpochId) -> bool {

@@ -7,10 +7,13 @@ use dmls::id::{EpochId, Height, Timestamp};
 
 use super::Room;
 use super::lineage::Lineage;
-use super::record::{EntryPoint, Hearsay};
+use super::record::{EntryPoint, Hearsay, Search};
 
-/// After so many rounds through all stages a search counts as in vain: some three minutes.
+/// After so many rounds through all stages a search counts as in vain, for the device whose place is first: some three
+/// minutes.
 const ROUNDS_IN_VAIN: u32 = 5;
+/// By so many rounds, at most, the others let it go first: ten minutes.
+const MORE_ROUNDS: u32 = 2;
 
 /// So long a Welcome, or the commits of the other fork, may take after others merged this device's head.
 const MERGED_AFTER: u64 = 120_000;
@@ -66,7 +69,7 @@ impl Room {
                 out.certain.push((epoch, height));
             }
         }
-        let mut in_vain = self.searches.iter().filter(|(_, search)| search.rounds >= ROUNDS_IN_VAIN).peekable();
+        let mut in_vain = self.searches.iter().filter(|(id, search)| self.is_in_vain(id, search)).peekable();
         if in_vain.peek().is_some() {
             let (lines, behind) = (self.lines(), self.behind());
             let ahead = |id: &EpochId| lines.of(id) == Lineage::Open && !behind.contains(id);
@@ -78,6 +81,12 @@ impl Room {
             out.missing.extend(self.said_merges(head));
         }
         out
+    }
+
+    /// Of several devices that search for the same commit one gives up first: its merge brings the others along.
+    fn is_in_vain(&self, id: &EpochId, search: &Search) -> bool {
+        let more = (u32::from(self.group.rejoin_place(id)) * (MORE_ROUNDS + 1)) >> 16;
+        search.rounds >= ROUNDS_IN_VAIN + more
     }
 
     /// What is said to lie before epochs that this device knows: it is past that, and comes to no more of it by joining

@@ -94,10 +94,12 @@ fn missed(
     // A lost Welcome may be a late one.
     let let_down = was_let_down(trace, book, room, &message.epoch, &device)
         || lacks_inputs(trace, book, room, end, &message.epoch);
-    if matches!(code, Some(UtdCode::WaitingCommit | UtdCode::WaitingWelcome)) && !let_down {
+    let refuses_line = refuses_line(trace, book, room, end, &message.epoch);
+    if matches!(code, Some(UtdCode::WaitingCommit | UtdCode::WaitingWelcome)) && !let_down && !refuses_line {
         return Some((Fault::Unjudged, format!("{} of {} is {code:?}", message.event_id, message.name)));
     }
     let excused = let_down
+        || refuses_line
         || book.was_poisoned(room, &message.epoch, &device)
         || epoch.leaf(&device).is_some_and(|(_, leaf)| book.was_replaced(leaf))
         || code == Some(UtdCode::Replay) && reads_copy(room, message, rows);
@@ -218,6 +220,27 @@ fn lacks_inputs(trace: &Trace, book: &Book, room: &Room, end: &End, epoch: &Id) 
         next = merge.base;
     }
     false
+}
+
+/// Whether the line of epochs goes through a commit of a malicious device that this one refused: of too many on one base
+/// each device takes those that it has first, and a poisoned one shuts out whom it wants.
+fn refuses_line(trace: &Trace, book: &Book, room: &Room, end: &End, epoch: &Id) -> bool {
+    let knows = |id: &Id| end.views.values().flat_map(|view| &view.log).any(|info| info.epoch.id.0 == *id);
+    let refused = |event: &String| {
+        trace.facts().any(|(_, fact)| match fact {
+            Fact::Told { name, remark } => {
+                trace.ends.get(name).is_some_and(|teller| teller.device == end.device)
+                    && remark.event_id.as_ref() == Some(event)
+            }
+            _ => false,
+        })
+    };
+    let line = std::iter::successors(Some(*epoch), |id| room.epochs.0.get(id)?.base);
+    let mut unknown = line.take_while(|id| !knows(id)).filter_map(|id| Some((id, room.epochs.0.get(&id)?)));
+    unknown.any(|(id, epoch)| {
+        let name = trace.ends.iter().find(|(_, end)| name_of(&end.device) == epoch.creator).map(|(name, _)| name);
+        name.is_some_and(|name| book.dishonest.contains(name)) && room.event_of.get(&id).is_some_and(refused)
+    })
 }
 
 /// Whether the server on which a commit was posted took the user to have left then, or after that: who is out is not

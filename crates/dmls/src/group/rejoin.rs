@@ -176,15 +176,19 @@ impl Group {
         Some(due.max(self.may_rejoin_at()?)).filter(|_| by_member && !answered)
     }
 
-    /// Of several devices that are stuck one goes first: its merge brings the others along.
     fn jitter(&self, epoch: &EpochId) -> u64 {
+        (self.settings.rejoin_after * u64::from(self.rejoin_place(epoch))) >> 16
+    }
+
+    /// This device's place, out of 2^16, among those that the same epoch is out of reach of: of several that are stuck one
+    /// goes first, and its merge brings the others along (SPEC §5.8).
+    pub fn rejoin_place(&self, epoch: &EpochId) -> u16 {
         let mut out = b"DMLS 1.0 rejoin".to_vec();
         out.extend(epoch.0);
         push_vector(&mut out, self.own.device().user.as_bytes());
         push_vector(&mut out, self.own.device().device.as_bytes());
         let hash = Sha256::digest(&out);
-        let place = u64::from(u16::from_be_bytes([hash[0], hash[1]]));
-        (self.settings.rejoin_after * place) >> 16
+        u16::from_be_bytes([hash[0], hash[1]])
     }
 
     /// External commits of this device after it was in the group already, oldest first.
