@@ -15,6 +15,9 @@ use crate::trace::{End, Fact, Showing, Trace};
 /// An input waits for a day, and is told so within another hour.
 const DAY: u64 = 25 * 3_600_000 - 1;
 
+/// So long a device that is shut out takes to come back: `rejoin_after`, once more as jitter, and the way (SPEC §5.8).
+const BACK: u64 = 150_000;
+
 pub(super) fn check(trace: &Trace, book: &Book) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (id, room) in &book.rooms {
@@ -94,7 +97,7 @@ fn missed(
     // A lost Welcome may be a late one.
     let let_down = was_let_down(trace, book, room, &message.epoch, &device)
         || lacks_inputs(trace, book, room, end, &message.epoch);
-    let refuses_line = refuses_line(trace, book, room, end, &message.epoch);
+    let refuses_line = refuses_line(trace, book, room, end, message);
     if matches!(code, Some(UtdCode::WaitingCommit | UtdCode::WaitingWelcome)) && !let_down && !refuses_line {
         return Some((Fault::Unjudged, format!("{} of {} is {code:?}", message.event_id, message.name)));
     }
@@ -222,20 +225,27 @@ fn lacks_inputs(trace: &Trace, book: &Book, room: &Room, end: &End, epoch: &Id) 
     false
 }
 
-/// Whether the line of epochs goes through a commit of a malicious device that this one refused: of too many on one base
-/// each device takes those that it has first, and a poisoned one shuts out whom it wants.
-fn refuses_line(trace: &Trace, book: &Book, room: &Room, end: &End, epoch: &Id) -> bool {
+/// Whether the message's line of epochs goes through a commit of a malicious device that this one refused: of too many on
+/// one base each device takes those that it has first, and a poisoned one shuts out whom it wants. The device comes back
+/// within two minutes; only who came back before has to pause.
+fn refuses_line(trace: &Trace, book: &Book, room: &Room, end: &End, message: &Message) -> bool {
     let knows = |id: &Id| end.views.values().flat_map(|view| &view.log).any(|info| info.epoch.id.0 == *id);
+    let own = name_of(&end.device);
+    let comebacks = room.epochs.0.iter().filter(|(_, epoch)| epoch.external && epoch.creator == own);
+    let first = comebacks.filter_map(|(id, _)| room.posted_at.get(id)).min();
+    let sent = trace.entries.get(message.at).map_or(0, |entry| entry.at.0);
     let refused = |event: &String| {
-        trace.facts().any(|(_, fact)| match fact {
+        trace.entries.iter().enumerate().any(|(place, entry)| match &entry.fact {
             Fact::Told { name, remark } => {
+                let came_back = first.is_some_and(|first| *first < place);
                 trace.ends.get(name).is_some_and(|teller| teller.device == end.device)
                     && remark.event_id.as_ref() == Some(event)
+                    && (came_back || sent < entry.at.0 + BACK)
             }
             _ => false,
         })
     };
-    let line = std::iter::successors(Some(*epoch), |id| room.epochs.0.get(id)?.base);
+    let line = std::iter::successors(Some(message.epoch), |id| room.epochs.0.get(id)?.base);
     let mut unknown = line.take_while(|id| !knows(id)).filter_map(|id| Some((id, room.epochs.0.get(&id)?)));
     unknown.any(|(id, epoch)| {
         let name = trace.ends.iter().find(|(_, end)| name_of(&end.device) == epoch.creator).map(|(name, _)| name);

@@ -52,7 +52,7 @@ const SCRIPTS: &[(&str, Fault)] = &[
     ("F7", Fault::CutOff),
     ("F9", Fault::Leaked),
     ("F13", Fault::Storm),
-    ("F14", Fault::Diverged),
+    ("F14", Fault::Unjudged),
     ("F15", Fault::Unjudged),
     ("F18", Fault::Revived),
     ("C3", Fault::Leaked),
