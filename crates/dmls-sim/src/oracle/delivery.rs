@@ -225,8 +225,8 @@ fn lacks_inputs(trace: &Trace, book: &Book, room: &Room, end: &End, epoch: &Id) 
     false
 }
 
-/// Whether the message's line of epochs goes through a commit of a malicious device that this one refused: of too many on
-/// one base each device takes those that it has first, and a poisoned one shuts out whom it wants. The device comes back
+/// Whether the message's line of epochs goes through a commit of a malicious device that this one refused, or through a
+/// merge of what descends from one: of too many on one base each device takes those that it has first, and a poisoned one shuts out whom it wants. The device comes back
 /// within two minutes; only who came back before has to pause.
 fn refuses_line(trace: &Trace, book: &Book, room: &Room, end: &End, message: &Message) -> bool {
     let knows = |id: &Id| end.views.values().flat_map(|view| &view.log).any(|info| info.epoch.id.0 == *id);
@@ -245,12 +245,19 @@ fn refuses_line(trace: &Trace, book: &Book, room: &Room, end: &End, message: &Me
             _ => false,
         })
     };
-    let line = std::iter::successors(Some(message.epoch), |id| room.epochs.0.get(id)?.base);
-    let mut unknown = line.take_while(|id| !knows(id)).filter_map(|id| Some((id, room.epochs.0.get(&id)?)));
-    unknown.any(|(id, epoch)| {
-        let name = trace.ends.iter().find(|(_, end)| name_of(&end.device) == epoch.creator).map(|(name, _)| name);
-        name.is_some_and(|name| book.dishonest.contains(name)) && room.event_of.get(&id).is_some_and(refused)
-    })
+    let dishonest = |creator: &DeviceName| {
+        let name = trace.ends.iter().find(|(_, end)| name_of(&end.device) == *creator).map(|(name, _)| name);
+        name.is_some_and(|name| book.dishonest.contains(name))
+    };
+    let (mut work, mut seen) = (vec![message.epoch], BTreeSet::new());
+    while let Some(id) = work.pop() {
+        let Some(epoch) = room.epochs.0.get(&id).filter(|_| !knows(&id) && seen.insert(id)) else { continue };
+        if dishonest(&epoch.creator) && room.event_of.get(&id).is_some_and(refused) {
+            return true;
+        }
+        work.extend(epoch.base.iter().chain(&epoch.resolves));
+    }
+    false
 }
 
 /// Whether the server on which a commit was posted took the user to have left then, or after that: who is out is not
