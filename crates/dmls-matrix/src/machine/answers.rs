@@ -110,11 +110,13 @@ impl<J: Journal> Machine<J> {
                 let chunk = body.get("chunk").and_then(Value::as_array).ok_or(Error::Malformed("chunk"))?;
                 self.take_members(id, chunk, now, entropy, report)?;
             }
-            RoomTicket::EntryInfo(epoch, sha256) => {
-                let entry = room.record.entries.iter().find(|entry| entry.epoch.id == epoch).cloned();
-                match (entry, media_of(response, &sha256)) {
-                    (Some(entry), Some(bytes)) => room.group_info = Some((entry.epoch, bytes)),
-                    _ => room.drop_entry(&epoch),
+            RoomTicket::EntryInfo(epoch, media) => {
+                let name = (epoch, media);
+                let entry = room.record.entries.iter().find(|entry| entry.name() == name).cloned();
+                match (entry, media_of(response, &name.1.sha256)) {
+                    (Some(entry), Some(bytes)) => room.group_info = Some((entry, bytes)),
+                    (Some(entry), None) => room.give_up_entry(&entry),
+                    (None, _) => {}
                 }
             }
         }
@@ -275,7 +277,7 @@ impl<J: Journal> Machine<J> {
                 room.save();
             }
             (RoomTicket::Page(_), Some(_)) => room.paged(),
-            (RoomTicket::EntryInfo(epoch, _), Some(_)) => room.drop_entry(&epoch),
+            (RoomTicket::EntryInfo(epoch, media), Some(_)) => room.drop_entry(&(epoch, media)),
             (RoomTicket::Members, Some(_)) => {
                 room.record.members_stale = false;
                 room.save();
@@ -353,11 +355,6 @@ impl Room {
             }
             _ => {}
         }
-    }
-
-    fn drop_entry(&mut self, epoch: &dmls::id::EpochId) {
-        self.record.entries.retain(|entry| entry.epoch.id != *epoch);
-        self.save();
     }
 
     fn note_trouble(&mut self, code: &str, text: &str, report: &mut Report) {

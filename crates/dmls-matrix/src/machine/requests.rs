@@ -15,7 +15,7 @@ use crate::names::{ENCRYPTED, key_package_algorithm};
 use crate::request::{OutgoingRequest, Request};
 use crate::room::Room;
 use crate::room::queue::{CommitItem, Draft, Item, SealedDraft, WelcomeItem};
-use crate::wire::room::{commit_content, message_content};
+use crate::wire::room::{Media, commit_content, message_content};
 use crate::wire::welcome::{self, Body};
 
 /// To-device requests of one room listed at once.
@@ -48,7 +48,7 @@ pub(super) enum RoomTicket {
     Gap(String),
     Page(u64),
     Members,
-    EntryInfo(EpochId, [u8; 32]),
+    EntryInfo(EpochId, Media),
 }
 
 impl RoomTicket {
@@ -65,7 +65,7 @@ impl RoomTicket {
             Self::Gap(from) => format!("gap {from}"),
             Self::Page(serial) => format!("page {serial}"),
             Self::Members => "members".to_owned(),
-            Self::EntryInfo(epoch, _) => format!("entry {epoch}"),
+            Self::EntryInfo(epoch, media) => format!("entry {epoch} {}", media.digest()),
         }
     }
 }
@@ -154,11 +154,11 @@ impl<J: Journal> Machine<J> {
         }
         let entry = match room.group.in_group() {
             true => room.way_back(listing.now).filter(|_| self.is_free_to_join(id, listing.now)),
-            false => room.record.entries.last().filter(|_| self.may_enter(id, listing.now)).cloned(),
+            false => room.best_entry().filter(|_| self.may_enter(id, listing.now)).cloned(),
         };
         let Some(entry) = entry else { return };
         let (mxc, sha256) = (entry.group_info.url.clone(), entry.group_info.sha256);
-        let ticket = RoomTicket::EntryInfo(entry.epoch.id, sha256);
+        let ticket = RoomTicket::EntryInfo(entry.epoch.id, entry.group_info);
         listing.add_in(room, ticket, || Request::Download { mxc, sha256, max: MAX_MEDIA });
     }
 

@@ -1,7 +1,7 @@
 //! What a room does by itself: joins, commits that are due, messages that may leave, searches.
 
 use dmls::defence;
-use dmls::effect::{Due, EpochRef, Readiness};
+use dmls::effect::{Due, Readiness};
 use dmls::entropy::Entropy;
 use dmls::error::GroupError;
 use dmls::group::Orders;
@@ -15,7 +15,7 @@ use crate::id::RoomId;
 use crate::plaintext;
 use crate::room::Room;
 use crate::room::queue::{Item, SealedDraft, fresh_name};
-use crate::room::record::SealedAs;
+use crate::room::record::{EntryPoint, SealedAs};
 use crate::room::rows::Name;
 use crate::view::{EpochName, Report};
 
@@ -72,13 +72,13 @@ impl<J: Journal> Machine<J> {
             return Ok(());
         }
         let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
-        let Some((target, group_info)) = room.group_info.take() else {
+        let Some((entry, group_info)) = room.group_info.take() else {
             if room.record.entries.is_empty() {
                 room.page_for_entries(now);
             }
             return Ok(());
         };
-        self.enter(id, target, group_info, now, entropy, report)
+        self.enter(id, entry, group_info, now, entropy, report)
     }
 
     /// Comes back by external commit once others went on where this device cannot follow (SPEC §5.8).
@@ -100,11 +100,11 @@ impl<J: Journal> Machine<J> {
             room.page_for_entries(now);
             return Ok(());
         }
-        let (Some(entry), Some((target, group_info))) = (room.way_back(now), room.group_info.take()) else {
+        let (Some(entry), Some((told, group_info))) = (room.way_back(now), room.group_info.take()) else {
             return Ok(());
         };
-        if target.id == entry.epoch.id {
-            self.enter(id, entry.epoch, group_info, now, entropy, report)?;
+        if told.name() == entry.name() {
+            self.enter(id, entry, group_info, now, entropy, report)?;
         }
         Ok(())
     }
@@ -113,13 +113,13 @@ impl<J: Journal> Machine<J> {
     fn enter(
         &mut self,
         id: &RoomId,
-        target: EpochRef,
+        entry: EntryPoint,
         group_info: Vec<u8>,
         now: Timestamp,
         entropy: &mut dyn Entropy,
         report: &mut Report,
     ) -> Result<(), Error<J::Error>> {
-        let target_id = target.id;
+        let target = entry.epoch.clone();
         let joined = self.try_call(
             id,
             entropy,
@@ -132,7 +132,7 @@ impl<J: Journal> Machine<J> {
             },
         )?;
         if let (Err(error), Some(room)) = (joined, self.rooms.get_mut(id)) {
-            room.give_up_entry(&target_id);
+            room.give_up_entry(&entry);
             report.remarks.push(room.remark(None, None, "external_join", &error.to_string()));
         }
         Ok(())

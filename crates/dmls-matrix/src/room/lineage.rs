@@ -3,6 +3,7 @@
 //! Hearsay never makes anything valid. It only decides whether a commit is worth a search, and which word is shown for
 //! a message that cannot be read.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dmls::group::Standing;
@@ -12,7 +13,7 @@ use dmls::journal::Write;
 use super::Room;
 use super::record::{EntryPoint, Hearsay};
 use crate::table;
-use crate::wire::room::CommitContent;
+use crate::wire::room::{CommitContent, Media};
 
 /// Epochs of which hearsay is kept, in all and by one sender.
 const MAX_EPOCHS: usize = 1_000;
@@ -50,7 +51,7 @@ impl Room {
         self.keep_story(makes.id, story);
         if let Some(group_info) = commit.group_info.clone() {
             let epoch = dmls::effect::EpochRef { locator: dmls::id::Locator(event.to_owned()), ..makes.clone() };
-            self.keep_entry(EntryPoint { epoch, group_info });
+            self.keep_entry(EntryPoint { epoch, group_info, from: sender.to_owned() });
         }
     }
 
@@ -79,30 +80,46 @@ impl Room {
     }
 
     fn keep_entry(&mut self, entry: EntryPoint) {
-        if self.useless.contains(&entry.group_info.sha256) {
-            return;
-        }
+        let name = entry.name();
         let entries = &mut self.record.entries;
-        if entries.iter().any(|known| known.epoch.id == entry.epoch.id && known.group_info == entry.group_info) {
+        if self.useless.contains(&name) || entries.iter().any(|known| known.name() == name) {
             return;
         }
         entries.push(entry);
-        entries.sort_by_key(|entry| entry.epoch.height);
         if entries.len() > MAX_ENTRIES {
-            entries.remove(0);
+            // Nobody takes more than a share from the others.
+            let of = |user: &str| entries.iter().filter(|entry| entry.from == user).count();
+            let rank = |entry: &EntryPoint| (Reverse(of(&entry.from)), entry.epoch.height);
+            let least = (0..entries.len()).min_by_key(|place| rank(&entries[*place]));
+            least.map(|place| entries.remove(place));
         }
         self.save();
     }
 
+    /// How good an entry point is, better last: of those who misled this device least, the highest.
+    pub(crate) fn rank_of_entry(&self, entry: &EntryPoint) -> (Reverse<u32>, Height) {
+        (Reverse(self.misled.get(&entry.from).copied().unwrap_or_default()), entry.epoch.height)
+    }
+
+    /// The best entry point.
+    pub(crate) fn best_entry(&self) -> Option<&EntryPoint> {
+        self.record.entries.iter().max_by_key(|entry| self.rank_of_entry(entry))
+    }
+
     /// This entry point leads nowhere.
-    pub(crate) fn give_up_entry(&mut self, epoch: &EpochId) {
-        let entries = std::mem::take(&mut self.record.entries);
-        let (useless, rest) = entries.into_iter().partition(|entry| entry.epoch.id == *epoch);
-        let useless: Vec<EntryPoint> = useless;
-        self.record.entries = rest;
+    pub(crate) fn give_up_entry(&mut self, entry: &EntryPoint) {
         if self.useless.len() < MAX_USELESS {
-            self.useless.extend(useless.iter().map(|entry| entry.group_info.sha256));
+            self.useless.insert(entry.name());
         }
+        self.drop_entry(&entry.name());
+        if self.misled.len() < MAX_USELESS || self.misled.contains_key(&entry.from) {
+            *self.misled.entry(entry.from.clone()).or_default() += 1;
+        }
+    }
+
+    /// This entry point is forgotten; if it is heard of again it may be tried again.
+    pub(crate) fn drop_entry(&mut self, name: &(EpochId, Media)) {
+        self.record.entries.retain(|entry| entry.name() != *name);
         self.save();
     }
 

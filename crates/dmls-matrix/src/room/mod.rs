@@ -14,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use dmls::device::OwnDevice;
-use dmls::effect::EpochRef;
 use dmls::group::{Group, Settings};
 use dmls::id::{EpochId, GroupId, Timestamp};
 use dmls::journal::{Records, Write};
@@ -23,10 +22,11 @@ use crate::error::Error;
 use crate::id::RoomId;
 use crate::table;
 use crate::view::{Encryption, Membership};
+use crate::wire::room::Media;
 
 use claims::Claims;
 use queue::Item;
-use record::{Hearsay, Member, RoomRecord, Search};
+use record::{EntryPoint, Hearsay, Member, RoomRecord, Search};
 
 /// Raw commits kept in memory for Welcomes that name them.
 const MAX_RECENT: usize = 32;
@@ -62,9 +62,11 @@ pub(crate) struct Room {
     /// Whether D in the core may be out of date.
     pub(crate) desired_stale: bool,
     /// The GroupInfo of an entry point, downloaded.
-    pub(crate) group_info: Option<(EpochRef, Vec<u8>)>,
+    pub(crate) group_info: Option<(EntryPoint, Vec<u8>)>,
     /// Hashes of GroupInfos that cannot be joined by: they are not heard of again.
-    pub(crate) useless: BTreeSet<[u8; 32]>,
+    pub(crate) useless: BTreeSet<(EpochId, Media)>,
+    /// How many of their entry points were of no use.
+    pub(crate) misled: BTreeMap<String, u32>,
 }
 
 /// How often this device committed since it last spoke, and since when the canonical head is what it is.
@@ -113,6 +115,7 @@ impl Room {
             desired_stale: true,
             group_info: None,
             useless: BTreeSet::new(),
+            misled: BTreeMap::new(),
         })
     }
 

@@ -75,6 +75,15 @@ impl Default for RoomRecord {
 pub(crate) struct EntryPoint {
     pub(crate) epoch: EpochRef,
     pub(crate) group_info: Media,
+    /// Who posted it.
+    pub(crate) from: String,
+}
+
+impl EntryPoint {
+    /// What is given up if it is of no use: the same GroupInfo under another epoch, or another under the same, may be.
+    pub(crate) fn name(&self) -> (EpochId, Media) {
+        (self.epoch.id, self.group_info.clone())
+    }
 }
 
 /// Events that a sync left out.

@@ -50,7 +50,7 @@ impl Room {
             let leads = out.certain.iter().map(|(known, _)| known).chain(&out.missing).any(|id| story.contains(id));
             leads.then(|| (false, entry.clone()))
         });
-        placed.max_by_key(|(certain, entry)| (*certain, entry.epoch.height)).map(|(_, entry)| entry)
+        placed.max_by_key(|(certain, entry)| (*certain, self.rank_of_entry(entry))).map(|(_, entry)| entry)
     }
 
     /// Whether this device is to come back, and knows no epoch to do it by. A search for a missing commit pages by

@@ -4,6 +4,7 @@ use dmls::effect::EpochRef;
 use dmls::group::{inspect_commit, inspect_message};
 use dmls::id::Locator;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{Malformed, bytes, epoch, epoch_json, id, text};
 use crate::id::RoomId;
@@ -72,13 +73,18 @@ impl CommitContent {
 }
 
 /// Something in the media repository.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Media {
     pub(crate) url: String,
     pub(crate) sha256: [u8; 32],
 }
 
 impl Media {
+    /// Tells it from others in a few letters, whatever its address holds.
+    pub(crate) fn digest(&self) -> String {
+        base64(&Sha256::new().chain_update(self.sha256).chain_update(&self.url).finalize())
+    }
+
     pub(crate) fn json(&self) -> Value {
         json!({ "url": self.url, "sha256": base64(&self.sha256) })
     }

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dmls::effect::EpochKind;
 use dmls_matrix::RoomId;
 use dmls_matrix::facts::Endorsement;
+use serde_json::json;
 
 use crate::world::{World, user};
 
@@ -203,4 +206,41 @@ fn who_was_merged_and_cannot_follow_comes_back() {
     assert_eq!(rejoins(&mut world, "bob", &room), ["erin"]);
     world.assert_together(&room, &["alice", "bob", "carol", "erin"]);
     assert_all_read(&mut world, &room, &["alice", "bob", "carol", "erin"]);
+}
+
+/// Frank is a member, and tells lies of how to come back: other GroupInfos for the epoch that Alice needs, and its own for
+/// epochs that are higher, and do not exist.
+#[test]
+fn false_entry_points_shut_nobody_out() {
+    let (mut world, room) = three_friends();
+    world.invite("alice", &room, &user("frank", TWO));
+    world.join("frank", &room);
+    world.settle();
+    world.net.cut(ONE, TWO);
+    world.update("bob", &room);
+    world.settle();
+    lose_newest(&mut world);
+    world.update("carol", &room);
+    world.settle();
+    let stream = &world.net.servers[TWO].stream;
+    let commits = stream.iter().map(|(_, event)| &event["content"]);
+    let newest = commits.filter(|content| content.get("group_info").is_some()).next_back().unwrap().clone();
+    let frank = world.device("frank");
+    for number in 0..20_u8 {
+        let mut content = newest.clone();
+        if number % 2 == 0 {
+            content["group_info"]["url"] = json!(format!("mxc://two.test/nothing{number}"));
+        } else {
+            content["makes"]["id"] = json!(URL_SAFE_NO_PAD.encode([number; 32]));
+            content["makes"]["height"] = json!(1_000 + u64::from(number));
+        }
+        world.net.post(&frank, &room.0, "m.room.encrypted", None, content, None);
+    }
+    world.client("frank").online = false;
+    world.net.heal();
+    world.settle();
+    assert_ne!(world.head("alice", &room), world.head("bob", &room));
+    wait(&mut world, 15);
+    assert_eq!(world.head("alice", &room), world.head("bob", &room));
+    assert_eq!(rejoins(&mut world, "bob", &room), ["alice"]);
 }
