@@ -223,8 +223,8 @@ fn false_entry_points_shut_nobody_out() {
     world.update("carol", &room);
     world.settle();
     let stream = &world.net.servers[TWO].stream;
-    let commits = stream.iter().map(|(_, event)| &event["content"]);
-    let newest = commits.filter(|content| content.get("group_info").is_some()).next_back().unwrap().clone();
+    let mut commits = stream.iter().map(|(_, event)| &event["content"]);
+    let newest = commits.rfind(|content| content.get("group_info").is_some()).unwrap().clone();
     let frank = world.device("frank");
     for number in 0..20_u8 {
         let mut content = newest.clone();

@@ -226,8 +226,9 @@ fn lacks_inputs(trace: &Trace, book: &Book, room: &Room, end: &End, epoch: &Id) 
 }
 
 /// Whether the message's line of epochs goes through a commit of a malicious device that this one refused, or through a
-/// merge of what descends from one: of too many on one base each device takes those that it has first, and a poisoned one shuts out whom it wants. The device comes back
-/// within two minutes; only who came back before has to pause.
+/// merge of what descends from one, on an external commit: of too many on one base each device takes those that it has
+/// first, and a poisoned one shuts out whom it wants. The device comes back within two minutes; only who came back before
+/// has to pause.
 fn refuses_line(trace: &Trace, book: &Book, room: &Room, end: &End, message: &Message) -> bool {
     let knows = |id: &Id| end.views.values().flat_map(|view| &view.log).any(|info| info.epoch.id.0 == *id);
     let own = name_of(&end.device);
@@ -255,7 +256,10 @@ fn refuses_line(trace: &Trace, book: &Book, room: &Room, end: &End, message: &Me
         if dishonest(&epoch.creator) && room.event_of.get(&id).is_some_and(refused) {
             return true;
         }
-        work.extend(epoch.base.iter().chain(&epoch.resolves));
+        work.extend(epoch.base);
+        // Of other merges members tell the merge value.
+        let untold = epoch.base.and_then(|base| room.epochs.0.get(&base)).is_some_and(|base| base.external);
+        work.extend(epoch.resolves.iter().filter(|_| untold));
     }
     false
 }
