@@ -7,6 +7,7 @@ const ALICE: &str = "@alice:hs1";
 const BOB: &str = "@bob:hs1";
 const CAROL: &str = "@carol:hs2";
 const DAN: &str = "@dan:hs2";
+const ERIN: &str = "@erin:hs2";
 
 struct Two {
     net: Net,
@@ -66,21 +67,41 @@ impl Two {
     }
 }
 
-#[test]
-fn both_sides_agree_after_a_heal() {
+/// Carol was removed on one side, and brings Dan in on the other; Erin is there to speak.
+fn brought_in(was_in_before: bool) -> Two {
     let mut two = Two::new();
+    two.invite(ALICE, ERIN);
+    two.join(ERIN);
+    if was_in_before {
+        two.invite(CAROL, DAN);
+        two.join(DAN);
+        two.member(DAN, DAN, "leave").unwrap();
+    }
     two.net.cut(&hs(1), &hs(2));
     two.member(ALICE, CAROL, "leave").unwrap();
-    // Carol cannot know, and brings Dan in.
     two.invite(CAROL, DAN);
     two.join(DAN);
-    assert_eq!(two.joined(1), [ALICE, BOB]);
-    assert_eq!(two.joined(2), [ALICE, BOB, CAROL, DAN]);
+    assert_eq!(two.joined(1), [ALICE, BOB, ERIN]);
+    assert_eq!(two.joined(2), [ALICE, BOB, CAROL, DAN, ERIN]);
     two.net.heal(&hs(1), &hs(2));
     two.pass();
-    // The kick is stronger than what Carol did beside it.
-    assert_eq!(two.joined(1), [ALICE, BOB]);
-    assert_eq!(two.joined(2), [ALICE, BOB]);
+    two.say(ERIN);
+    two
+}
+
+/// The kick is stronger than Carol's invitation; but there is no other word of Dan than his join, which names it.
+#[test]
+fn both_sides_agree_after_a_heal() {
+    let two = brought_in(false);
+    assert_eq!(two.joined(1), [ALICE, BOB, DAN, ERIN]);
+    assert_eq!(two.joined(2), [ALICE, BOB, DAN, ERIN]);
+}
+
+#[test]
+fn who_had_left_is_out_again_if_the_invitation_does_not_hold() {
+    let two = brought_in(true);
+    assert_eq!(two.joined(1), [ALICE, BOB, ERIN]);
+    assert_eq!(two.joined(2), [ALICE, BOB, ERIN]);
 }
 
 #[test]
