@@ -167,11 +167,14 @@ impl Room {
         let epochs = self.group.epochs();
         let known: BTreeSet<_> = epochs.iter().map(|info| info.epoch.id).collect();
         let joined = self.group.joined_at();
+        let own = self.group.device();
+        let came_back = epochs.iter().any(|info| info.epoch.creator == *own && info.removed.contains(own));
         for info in &epochs {
             let unknown = info.resolves.iter().filter(|id| !known.contains(id));
             let Some(base) = info.base.filter(|base| !known.contains(base)) else {
-                // Who made the merge knew whom it left out of which head.
-                frontier.aside.extend(unknown.filter(|_| info.granted));
+                // Who made the merge knew whom it left out of which head; but whoever came back was given a grant though
+                // its old leaf is there.
+                frontier.aside.extend(unknown.filter(|_| info.granted && !came_back));
                 continue;
             };
             // Added again on another fork: what is below was beside it, unless it had been removed.
@@ -179,7 +182,7 @@ impl Room {
             let side = if first { &mut frontier.before } else { &mut frontier.aside };
             side.extend(unknown);
             // Where its old leaf was replaced it was in the group all along.
-            let replaced = info.removed.contains(self.group.device());
+            let replaced = info.removed.contains(own);
             side.extend(Some(base).filter(|_| !replaced));
         }
         frontier
