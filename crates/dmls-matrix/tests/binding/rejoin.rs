@@ -46,6 +46,16 @@ fn lose_newest(world: &mut World) {
     world.net.silent = ["commit_reply", "merge_reply"].map(|name| format!("{}.{name}", dmls_matrix::NAMESPACE)).into();
 }
 
+/// The servers are cut apart, and the other one's devices commit twice; the first commit will never come to Alice's.
+fn lose_a_commit_of_two(world: &mut World, room: &RoomId) {
+    world.net.cut(ONE, TWO);
+    world.update("bob", room);
+    world.settle();
+    lose_newest(world);
+    world.update("carol", room);
+    world.settle();
+}
+
 fn rejoins(world: &mut World, name: &str, room: &RoomId) -> Vec<String> {
     let log = world.client(name).machine.as_mut().unwrap().log(room).unwrap();
     let external = log.into_iter().filter(|info| info.kind == EpochKind::External);
@@ -67,12 +77,7 @@ fn assert_all_read(world: &mut World, room: &RoomId, names: &[&str]) {
 #[test]
 fn a_lost_commit_strands_nobody() {
     let (mut world, room) = three_friends();
-    world.net.cut(ONE, TWO);
-    world.update("bob", &room);
-    world.settle();
-    lose_newest(&mut world);
-    world.update("carol", &room);
-    world.settle();
+    lose_a_commit_of_two(&mut world, &room);
     world.send("bob", &room, "where is Alice?");
     world.settle();
     world.net.heal();
@@ -216,12 +221,7 @@ fn false_entry_points_shut_nobody_out() {
     world.invite("alice", &room, &user("frank", TWO));
     world.join("frank", &room);
     world.settle();
-    world.net.cut(ONE, TWO);
-    world.update("bob", &room);
-    world.settle();
-    lose_newest(&mut world);
-    world.update("carol", &room);
-    world.settle();
+    lose_a_commit_of_two(&mut world, &room);
     let stream = &world.net.servers[TWO].stream;
     let mut commits = stream.iter().map(|(_, event)| &event["content"]);
     let newest = commits.rfind(|content| content.get("group_info").is_some()).unwrap().clone();
