@@ -150,9 +150,15 @@ impl Room {
         removals.map(|info| info.epoch.height).min()
     }
 
-    /// How high epochs are, by those that are said to be built on them.
+    /// How high epochs are, by those that are said to be built on them: the lowest word counts, for a false one may cause a
+    /// search but never prevent it.
     fn said_heights(&self) -> BTreeMap<EpochId, Height> {
-        self.hearsay.values().flatten().map(|story| (story.base.id, story.base.height)).collect()
+        let mut heights = BTreeMap::new();
+        for story in self.hearsay.values().flatten() {
+            let height = heights.entry(story.base.id).or_insert(story.base.height);
+            *height = story.base.height.min(*height);
+        }
+        heights
     }
 
     fn is_said_genesis(&self, id: &EpochId) -> bool {

@@ -63,9 +63,9 @@ pub(crate) struct Room {
     pub(crate) desired_stale: bool,
     /// The GroupInfo of an entry point, downloaded.
     pub(crate) group_info: Option<(EntryPoint, Vec<u8>)>,
-    /// Hashes of GroupInfos that cannot be joined by: they are not heard of again.
+    /// GroupInfos that cannot be joined by, each under the epoch that it was said to be of: not heard of again.
     pub(crate) useless: BTreeSet<(EpochId, Media)>,
-    /// How many of their entry points were of no use.
+    /// How many entry points of each user were of no use.
     pub(crate) misled: BTreeMap<String, u32>,
 }
 
