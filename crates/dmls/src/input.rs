@@ -114,6 +114,7 @@ pub enum Input {
         /// Who asks.
         from: Device,
     },
-    /// Time passed: deadlines are looked at.
+    /// Time passed, and the host is in touch with the network: deadlines are looked at. A host that is out of touch
+    /// does not tick, for what waits is not given up for want of what nobody could tell.
     Tick,
 }

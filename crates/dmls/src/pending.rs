@@ -104,6 +104,19 @@ impl Pending {
         keys.into_iter().map(|(key, _)| *key).collect()
     }
 
+    /// Puts off the deadlines of all that waited between the two moments by that time, and gives those that changed.
+    pub(crate) fn put_back(&mut self, from: Timestamp, to: Timestamp, most: u64) -> Vec<Waiting> {
+        let mut changed = Vec::new();
+        for waiting in self.waiting.values_mut() {
+            let gone = to.0.saturating_sub(waiting.since.max(from).0);
+            let until = waiting.until.plus(gone).min(waiting.since.plus(most)).max(waiting.until);
+            if until != std::mem::replace(&mut waiting.until, until) {
+                changed.push(waiting.clone());
+            }
+        }
+        changed
+    }
+
     /// Those whose time is up.
     pub(crate) fn expired(&self, now: Timestamp) -> Vec<[u8; 32]> {
         if !defence::on("F15") {

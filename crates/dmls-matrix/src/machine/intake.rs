@@ -36,6 +36,7 @@ impl<J: Journal> Machine<J> {
         entropy: &mut dyn Entropy,
     ) -> Result<Report, Error<J::Error>> {
         self.own()?;
+        self.synced = Some(now);
         let mut report = std::mem::take(&mut self.untold);
         self.take_key_counts(sync.one_time_key_counts.as_ref(), sync.unused_fallback.as_deref(), now)?;
         self.mark_devices_changed(&sync.changed_devices)?;

@@ -88,6 +88,8 @@ pub struct Machine<J: Journal> {
     packages: KeyPackages,
     facts: FactBook,
     position: Option<String>,
+    /// When the last sync was taken in, since the start.
+    synced: Option<Timestamp>,
     /// All rooms in the store.
     known: BTreeSet<RoomId>,
     /// Those in memory.
@@ -120,6 +122,7 @@ impl<J: Journal> Machine<J> {
             packages: KeyPackages::load(&journal)?,
             facts: FactBook::load(&journal)?,
             position: table::get(&journal, &[], table::ACCOUNT, POSITION)?,
+            synced: None,
             known: known_rooms(&journal)?,
             rooms: BTreeMap::new(),
             broken: BTreeMap::new(),

@@ -21,6 +21,8 @@ use crate::view::{EpochName, Report};
 
 /// No new commit so soon after one that failed.
 const COMMIT_HOLD: u64 = 5_000;
+/// So long after a sync the homeserver is within reach.
+const IN_TOUCH: u64 = 600_000;
 /// At most so many devices are added by one commit; the rest follow.
 const MAX_ADDS: usize = 256;
 
@@ -33,8 +35,9 @@ impl<J: Journal> Machine<J> {
         entropy: &mut dyn Entropy,
         report: &mut Report,
     ) -> Result<(), Error<J::Error>> {
+        let in_touch = self.synced.is_some_and(|synced| now <= synced.plus(IN_TOUCH));
         let Some(room) = self.room(id)?.filter(|room| room.is_active()) else { return Ok(()) };
-        if room.tick_is_due(now) {
+        if in_touch && room.tick_is_due(now) {
             room.ticked = now;
             self.handle(id, Input::Tick, now, entropy, report)?;
         }
@@ -363,11 +366,11 @@ impl Room {
 
     /// When this room should be looked at again, after all that is possible now was done.
     pub(super) fn next_action(&self, now: Timestamp, external_join_after: u64) -> Option<Timestamp> {
-        let mut times: Vec<Option<Timestamp>> = vec![self.commit_hold];
+        let mut times: Vec<Option<Timestamp>> = vec![self.commit_hold, self.group.next_wake(now)];
         if self.group.in_group() {
             let due = self.group.due(now);
             let rejoin = self.group.may_rejoin_at();
-            times.extend([due.at, self.group.next_wake(now), self.claims.wait_until(now), self.next_search(), rejoin]);
+            times.extend([due.at, self.claims.wait_until(now), self.next_search(), rejoin]);
             times.push(self.behind_until());
             if self.seeks_way_back(now) {
                 times.push(Some(self.paging.entries_due()));

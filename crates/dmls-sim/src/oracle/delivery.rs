@@ -10,10 +10,12 @@ use super::book::{Book, DeviceName, Message, Room, name_of};
 use super::epochs::Id;
 use super::together::members;
 use super::{Fault, Finding};
-use crate::trace::{End, Fact, Showing, Trace};
+use crate::trace::{End, Fact, Name, Showing, Trace};
 
-/// An input waits for a day, and is told so within another hour.
+/// An input waits for a day in which its device was in touch, and is told so within another hour.
 const DAY: u64 = 25 * 3_600_000 - 1;
+/// So much less counts of each time in which a device was in touch: it does not look at the time more often.
+const COARSE: u64 = 3_600_000;
 
 /// So long a device that is shut out takes to come back: `rejoin_after`, once more as jitter, and the way (SPEC §5.8).
 const BACK: u64 = 150_000;
@@ -287,7 +289,29 @@ fn left_before_welcome(trace: &Trace, commit: &str, user: &str) -> bool {
     false
 }
 
-/// Messages that still wait a day after a device took them in (SPEC §6.2), whoever sent them.
+/// For how long a copy of a device has been up and online since a fact of the trace.
+fn in_touch(trace: &Trace, name: &Name, since: usize) -> u64 {
+    let (mut online, mut up) = (true, true);
+    let (mut begun, mut sum) = (None, 0);
+    let end = trace.entries.last().map_or(0, |entry| entry.at.0);
+    for (place, (at, fact)) in trace.facts().enumerate() {
+        match fact {
+            Fact::WentOffline { name: who } if who == name => online = false,
+            Fact::CameOnline { name: who } if who == name => online = true,
+            Fact::Crashed { name: who } if who == name => up = false,
+            Fact::Restarted { name: who } if who == name => up = true,
+            _ if place == since => {}
+            _ => continue,
+        }
+        if place >= since {
+            sum += begun.take().map_or(0, |begun: u64| at.0.saturating_sub(begun).saturating_sub(COARSE));
+            begun = (online && up).then_some(at.0);
+        }
+    }
+    sum + begun.map_or(0, |begun| end.saturating_sub(begun))
+}
+
+/// Messages that still wait after a device took them in and was in touch for a day (SPEC §6.2), whoever sent them.
 fn waits_on(trace: &Trace, book: &Book, id: &RoomId, room: &Room) -> Vec<Finding> {
     let now = trace.entries.last().map_or(0, |entry| entry.at.0);
     let mut findings = Vec::new();
@@ -295,7 +319,7 @@ fn waits_on(trace: &Trace, book: &Book, id: &RoomId, room: &Room) -> Vec<Finding
         let Fact::Took { name, event_id } = fact else { continue };
         let Some((_, end)) = members(trace, book, room).find(|(member, _)| *member == name) else { continue };
         // A device that was logged in anew took it in anew.
-        if book.is_anew(end, place) {
+        if book.is_anew(end, place) || in_touch(trace, name, place) < DAY {
             continue;
         }
         let rows = end.views.get(id).map(|view| view.messages.as_slice()).unwrap_or_default();

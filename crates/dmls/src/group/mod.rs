@@ -55,8 +55,12 @@ pub struct Settings {
     pub slot: u64,
     /// Milliseconds before others are asked for what a grant should have brought.
     pub grace: u64,
-    /// Milliseconds that an input may wait.
+    /// Milliseconds that an input may wait, of those in which the host was in touch with the network.
     pub patience: u64,
+    /// Milliseconds that an input may wait at the very most.
+    pub patience_most: u64,
+    /// After so many milliseconds without an input or a tick the host was out of touch.
+    pub silence: u64,
     /// Epochs that are held to process late commits and messages.
     pub max_held: usize,
     /// Heads that a group may have.
@@ -76,6 +80,8 @@ impl Default for Settings {
             slot: 500,
             grace: 30_000,
             patience: 24 * 3_600_000,
+            patience_most: 30 * 24 * 3_600_000,
+            silence: 3_600_000,
             max_held: 64,
             max_heads: 64,
             max_children: 2,
@@ -113,6 +119,8 @@ pub struct Group {
     due_since: Option<Timestamp>,
     /// The epoch this device last sent in, to tell others what it left.
     last_sent: Option<EpochId>,
+    /// When the host was in touch, to within half of `silence`; kept only while something waits.
+    heard: Option<Timestamp>,
 }
 
 /// What one call gathers.
@@ -152,6 +160,7 @@ impl Group {
             departures: BTreeMap::new(),
             due_since: None,
             last_sent: None,
+            heard: None,
         }
     }
 
@@ -186,9 +195,26 @@ impl Group {
             Input::CommitRequest { epochs, from } => self.answer_commit_request(&epochs, from, &mut batch),
             Input::Tick => Verdict::Applied(Applied::Fact),
         };
+        self.note_heard(now, &mut batch);
         self.settle_expired(now, &mut batch);
         self.note_due(now, &mut batch);
         Ok(batch.done(verdict))
+    }
+
+    /// Puts deadlines off by the time in which the host was out of touch: nobody could give it then what it lacks.
+    fn note_heard(&mut self, now: Timestamp, batch: &mut Batch) {
+        let last = self.heard.unwrap_or(now);
+        let recent = (last..last.plus(self.settings.silence / 2)).contains(&now);
+        if self.pending.is_empty() || self.heard.is_some() && recent {
+            return;
+        }
+        if last.plus(self.settings.silence) < now {
+            for waiting in self.pending.put_back(last, now, self.settings.patience_most) {
+                batch.writes.push(self.waiting_record(&waiting));
+            }
+        }
+        self.heard = Some(now);
+        batch.writes.push(self.group_record());
     }
 
     /// Deferred inputs whose time is up get their last verdict.

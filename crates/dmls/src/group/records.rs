@@ -81,6 +81,8 @@ struct GroupRecord {
     departures: Vec<(Locator, Departure)>,
     due_since: Option<Timestamp>,
     last_sent: Option<EpochId>,
+    #[serde(default)]
+    heard: Option<Timestamp>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -207,6 +209,7 @@ impl Group {
             departures: self.departures.iter().map(|(event, left)| (event.clone(), left.clone())).collect(),
             due_since: self.due_since,
             last_sent: self.last_sent,
+            heard: self.heard,
         };
         Write::put(GROUP, self.prefix(), to_record(VERSION, &record))
     }
@@ -336,6 +339,7 @@ impl Group {
             this.departures = record.departures.into_iter().collect();
             this.due_since = record.due_since;
             this.last_sent = record.last_sent;
+            this.heard = record.heard;
         }
         for (_, bytes) in scan(records, EPOCH, &prefix)? {
             let record: EpochRecord = read(EPOCH, &bytes)?;

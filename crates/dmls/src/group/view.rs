@@ -127,7 +127,8 @@ impl Group {
             On::Epoch(..) | On::Welcome(_) => None,
         });
         let until = self.pending.iter().map(|(_, waiting)| waiting.until);
-        grace.chain(until).chain(self.due(now).at).chain(self.next_rejoin(now)).min()
+        let heard = self.heard.filter(|_| !self.pending.is_empty()).map(|heard| heard.plus(self.settings.silence / 2));
+        grace.chain(until).chain(heard).chain(self.due(now).at).chain(self.next_rejoin(now)).min()
     }
 
     /// The epoch that this device would send in.

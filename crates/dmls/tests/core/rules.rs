@@ -312,6 +312,7 @@ fn what_others_read_is_loaded_as_it_was_written() {
 fn defaults_are_as_specified() {
     let settings = Settings::default();
     assert_eq!((settings.slot, settings.grace, settings.patience), (500, 30_000, 86_400_000));
+    assert_eq!((settings.patience_most, settings.silence), (30 * 86_400_000, 3_600_000));
     assert_eq!((settings.max_held, settings.max_heads, settings.max_children), (64, 64, 2));
     assert_eq!(settings.commit_limit, 47_000);
 }
@@ -454,4 +455,62 @@ fn who_was_removed_here_still_reads_the_fork_that_did_not_know() {
     assert!(matches!(early, Verdict::Deferred { .. }), "{early:?}");
     world.deliver("bob", &commit.0, "carol", &commit.1);
     assert!(world.texts("bob").contains("Bob is still here"));
+}
+
+/// A device away from the network for a weekend gives up nothing that waited when it left: only time in touch counts
+/// (SPEC §6.2), over restarts, too; and however often it is away, after thirty days it is over.
+#[test]
+fn what_waits_outlives_a_weekend() {
+    const HOUR: u64 = 3_600_000;
+    let early = || {
+        let mut world = group_of(&[("alice", 1), ("bob", 1)]);
+        world.commit("alice", true);
+        let before = world.events().len();
+        world.send("alice", "see you on Monday");
+        let (commit, message) = (world.events()[before - 1].clone(), world.events()[before].clone());
+        let verdict = world.deliver("bob", &message.0, "alice", &message.1);
+        let until = world.now.plus(24 * HOUR);
+        assert!(matches!(verdict, Verdict::Deferred { until: told, .. } if told == until), "{verdict:?}");
+        (world, commit, message)
+    };
+    // In touch, the host ticks whenever the group wants it to.
+    let in_touch = |world: &mut World, millis: u64| {
+        let end = world.now.plus(millis);
+        while world.now < end {
+            let wake = world.peers["bob"].group.next_wake(world.now).unwrap_or(end).min(end);
+            world.now = wake.max(world.now.plus(1));
+            world.input("bob", Input::Tick);
+        }
+    };
+    let expired = |world: &World, message: &dmls::id::Locator| {
+        world.peers["bob"].refused.contains(&(message.clone(), Reason::Expired))
+    };
+
+    let (mut world, commit, message) = early();
+    in_touch(&mut world, 20 * HOUR);
+    world.restart("bob");
+    world.tick(60 * HOUR);
+    world.input("bob", Input::Tick);
+    in_touch(&mut world, 3 * HOUR);
+    assert!(!expired(&world, &message.0), "given up for a weekend's sake");
+    world.deliver("bob", &commit.0, "alice", &commit.1);
+    assert!(world.texts("bob").contains("see you on Monday"));
+
+    let (mut world, _, message) = early();
+    in_touch(&mut world, 20 * HOUR);
+    world.restart("bob");
+    world.tick(60 * HOUR);
+    world.input("bob", Input::Tick);
+    in_touch(&mut world, 5 * HOUR);
+    assert!(expired(&world, &message.0), "a day in touch is over");
+
+    let (mut world, _, message) = early();
+    for day in 1..=30 {
+        assert!(!expired(&world, &message.0), "day {day}");
+        world.tick(24 * HOUR);
+        world.restart("bob");
+        world.input("bob", Input::Tick);
+    }
+    assert!(expired(&world, &message.0), "thirty days are over");
+    assert!(world.peers["bob"].group.next_wake(world.now).is_none_or(|at| at > world.now));
 }
