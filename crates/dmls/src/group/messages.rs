@@ -1,6 +1,5 @@
 //! Application messages: sealed in the canonical epoch, opened in theirs.
 
-use super::records::Traffic;
 use super::{Batch, Group, Standing, rejected};
 use crate::codec::push_vector;
 use crate::defence;
@@ -171,17 +170,14 @@ impl Group {
             // Somebody else's copy: the key stays for the message itself, which may come later (SPEC §2.9).
             return Ok(rejected(Reason::RejectedSender, None));
         }
-        let traffic: &mut Traffic = self.traffic.entry(id).or_default();
-        let fresh = traffic.see(opened.sender.index, data.sequence());
-        let device = opened.sender.device;
-        if !fresh && defence::on("C17") {
-            // Sealed again by a member, under the sender's next key: that one stays for the sender's next message.
-            return Ok(rejected(Reason::Replay, Some(device)));
+        if opened.generation != data.sequence().0 && defence::on("C17") {
+            // Sealed again by a member, under another of the sender's keys: that one stays for the sender's own message.
+            return Ok(rejected(Reason::Replay, None));
         }
         if defence::on("I5") {
             self.replace_view(&id, opened.view, batch);
         }
-        batch.writes.extend(self.traffic_record(&id));
+        let device = opened.sender.device;
         self.note_heads(data, &device, batch);
         Ok(Verdict::Applied(Applied::Message(Opened {
             left: data.left.as_ref().map(|left| (EpochId(left.epoch), left.sent)),

@@ -1,6 +1,6 @@
 //! The persistent form of a group: versioned records in seven tables (docs/STORAGE.md).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use crate::defence;
 use crate::device::OwnDevice;
 use crate::effect::{EpochKind, EpochRef};
 use crate::error::LoadError;
-use crate::id::{Device, EpochId, GroupId, Height, LeafIndex, Locator, Sequence, Timestamp};
+use crate::id::{Device, EpochId, GroupId, Height, LeafIndex, Locator, Timestamp};
 use crate::input::{BaseProof, Desired};
 use crate::journal::{Entry, Records, Table, Write};
 use crate::mls::{Leaf, View};
@@ -38,41 +38,12 @@ pub(crate) const PENDING: Table = Table("dmls.pending");
 pub(crate) const CLOSED: Table = Table("dmls.closed");
 
 const VERSION: u8 = 1;
-/// Sequence numbers that may be missing below the highest one seen, for each sender.
-const MAX_GAPS: usize = 2_000;
-
-/// What a sender's sequence numbers were: all below `below`, and those in `above`.
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
-struct Seen {
-    below: u32,
-    above: BTreeSet<u32>,
-}
 
 /// Message counts of one epoch.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(super) struct Traffic {
     /// How many messages this device sealed here.
     pub(super) sent: u32,
-    seen: BTreeMap<u32, Seen>,
-}
-
-impl Traffic {
-    /// Notes a sequence number; `false` when it was seen before.
-    pub(super) fn see(&mut self, leaf: LeafIndex, sequence: Sequence) -> bool {
-        let seen = self.seen.entry(leaf.0).or_default();
-        if sequence.0 < seen.below || !seen.above.insert(sequence.0) {
-            return false;
-        }
-        while seen.above.remove(&seen.below) {
-            seen.below += 1;
-        }
-        if seen.above.len() > MAX_GAPS
-            && let Some(lowest) = seen.above.pop_first()
-        {
-            seen.below = lowest + 1;
-        }
-        true
-    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -33,6 +33,8 @@ pub(crate) fn seal(
 pub(crate) struct OpenedFrame {
     pub(crate) view: View,
     pub(crate) sender: Leaf,
+    /// Which key of the sender's ratchet it was sealed under.
+    pub(crate) generation: u32,
     pub(crate) plaintext: Zeroizing<Vec<u8>>,
 }
 
@@ -66,7 +68,8 @@ pub(crate) fn open(
         _ => return Err(reject(Reason::WrongKind)),
     };
     let plaintext = Zeroizing::new(content.into_bytes());
-    Ok(OpenedFrame { view: provider.into_view_of(mls), sender, plaintext })
+    let generation = provider.generation().ok_or(reject(Reason::Forged))?;
+    Ok(OpenedFrame { view: provider.into_view_of(mls), sender, generation, plaintext })
 }
 
 /// A used or too old key is another matter than a forgery.

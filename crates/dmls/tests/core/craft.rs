@@ -352,6 +352,23 @@ fn an_overheard_message_is_not_said_twice() {
     assert_eq!(hear(&mut world, "alice", &as_alice), Err(Reason::Forged));
 }
 
+/// The copy may come before what it is a copy of; then, too, it is none of Alice's words, and costs her none (SPEC §2.9).
+#[test]
+fn a_copy_that_comes_first_suppresses_nothing() {
+    let mut world = four();
+    let state = now_of(&world, "mallory");
+    world.say("alice", "pay ten");
+    let said = world.wire.last().unwrap().clone();
+    let rng = &mut world.peers.get_mut("mallory").unwrap().rng;
+    let copy = Message::overheard(&state, &said, rng).unwrap();
+    let copy = say(&mut world, copy);
+    world.say("alice", "and not a penny more");
+    let next = world.wire.last().unwrap().clone();
+    assert_eq!(hear(&mut world, "alice", &copy), Err(Reason::Replay));
+    assert_eq!(hear(&mut world, "alice", &next).as_deref(), Ok("and not a penny more"));
+    assert_eq!(hear(&mut world, "alice", &said).as_deref(), Ok("pay ten"));
+}
+
 /// A Welcome whose GroupInfo says something else brings nobody anywhere; an untouched one does (X1).
 #[test]
 fn welcomes_that_lie_are_refused() {

@@ -1,5 +1,6 @@
 //! The cryptography of MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 (RFC 9420 §17.1), and of no other suite.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
@@ -32,6 +33,8 @@ pub(crate) struct Crypto {
     failed: AtomicBool,
     /// A commit is being made, whose Removes are to stand in the caller's order.
     ordered: bool,
+    /// The generation in what was opened first, if that is sender data.
+    generation: OnceLock<Option<u32>>,
     /// Chosen when the provider is made: OpenMLS seals in threads of its own.
     #[cfg(dmls_mutants)]
     stand_in: bool,
@@ -50,6 +53,7 @@ impl Crypto {
             seed,
             failed: AtomicBool::new(false),
             ordered: false,
+            generation: OnceLock::new(),
             #[cfg(dmls_mutants)]
             stand_in: crate::stand_in::in_use(),
             #[cfg(dmls_mutants)]
@@ -71,6 +75,14 @@ impl Crypto {
     /// Whether randomness was needed and missing.
     pub(super) fn failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
+    }
+
+    /// The generation under which the message was sealed that was opened with this.
+    ///
+    /// OpenMLS does not tell it. What it opens first of a PrivateMessage is the `SenderData`: leaf index, generation and
+    /// reuse guard, of four bytes each (RFC 9420 §6.3.2).
+    pub(super) fn generation(&self) -> Option<u32> {
+        self.generation.get().copied().flatten()
     }
 
     /// 32 secret bytes that no call with other `inputs` gets.
@@ -272,7 +284,13 @@ impl OpenMlsCrypto for Crypto {
         aad: &[u8],
     ) -> Result<Vec<u8>, CryptoError> {
         let (aead, nonce) = (aead(alg, key)?, nonce(nonce_bytes)?);
-        aead.decrypt(&Nonce::from(nonce), Payload { msg: ct_tag, aad }).map_err(|_| CryptoError::AeadDecryptionError)
+        let opened = aead.decrypt(&Nonce::from(nonce), Payload { msg: ct_tag, aad });
+        let opened = opened.map_err(|_| CryptoError::AeadDecryptionError)?;
+        self.generation.get_or_init(|| match opened.as_slice() {
+            [_, _, _, _, generation @ .., _, _, _, _] => generation.try_into().ok().map(u32::from_be_bytes),
+            _ => None,
+        });
+        Ok(opened)
     }
 
     fn signature_key_gen(&self, alg: SignatureScheme) -> Result<(Vec<u8>, Vec<u8>), CryptoError> {

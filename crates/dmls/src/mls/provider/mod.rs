@@ -110,6 +110,11 @@ impl<'a> Provider<'a> {
         view
     }
 
+    /// The generation under which the message was sealed that was opened with this.
+    pub(crate) fn generation(&self) -> Option<u32> {
+        self.crypto.generation()
+    }
+
     /// Whether the caller's source failed when it was needed: whatever was made must be thrown away.
     pub(crate) fn entropy_failed(&self) -> bool {
         self.random.failed() || self.crypto.failed()
