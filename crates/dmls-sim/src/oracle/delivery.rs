@@ -117,14 +117,16 @@ fn missed(
     None
 }
 
+/// Whether the other device could tell this one what it knows: it is up, and in the room as this one's server sees it.
+fn tells(room: &Room, end: &End, other: &End) -> bool {
+    let joined = room.joined.get(&end.server);
+    other.online && !other.logged_out && joined.is_some_and(|users| users.contains(&other.device.user))
+}
+
 /// Whether a commit that led to the epoch is out of the device's reach: its server does not show it, for the committer had
 /// left there before it came, and no device that is in the room, as this server sees it, ever had it. That goes for the
 /// heads that a merge resolves, too.
 fn nobody_has_it(trace: &Trace, book: &Book, room: &Room, end: &End, epoch: &Id) -> bool {
-    let joined = room.joined.get(&end.server);
-    let is_there = |other: &&End| {
-        other.online && !other.logged_out && joined.is_some_and(|users| users.contains(&other.device.user))
-    };
     let knows = |end: &End, id: &Id| {
         let mut log = end.views.values().flat_map(|view| &view.log);
         log.any(|info| info.epoch.id.0 == *id)
@@ -134,7 +136,8 @@ fn nobody_has_it(trace: &Trace, book: &Book, room: &Room, end: &End, epoch: &Id)
         let showing = event.and_then(|event| book.showing.get(&event));
         matches!(showing, Some(Showing::Live | Showing::Backfilled))
     };
-    let anybody_knows = |id: &Id| trace.ends.values().filter(is_there).any(|other| knows(other, id));
+    let anybody_knows =
+        |id: &Id| trace.ends.values().filter(|other| tells(room, end, other)).any(|other| knows(other, id));
     let (mut work, mut seen) = (vec![*epoch], BTreeSet::new());
     while let Some(id) = work.pop() {
         if knows(end, &id) || !seen.insert(id) {
@@ -227,41 +230,53 @@ fn lacks_inputs(trace: &Trace, book: &Book, room: &Room, end: &End, epoch: &Id) 
     false
 }
 
-/// Whether the message's line of epochs goes through a commit of a malicious device that this one refused, or through a
-/// merge of what descends from one, on an external commit: of too many on one base each device takes those that it has
-/// first, and a poisoned one shuts out whom it wants. The device comes back within two minutes; only who came back before
-/// has to pause.
+/// Whether the message's line of epochs goes through a commit of a malicious device that this one did not accept although
+/// it has its base, or one on an epoch that no commit made, or through a merge of what descends from one, on an external
+/// commit: of too many on one base each device takes those that it has first, a poisoned one shuts out whom it wants, and
+/// who joins by external commit what cannot be followed can show the way to nobody. The device comes back within two
+/// minutes; only who came back before has to pause.
 fn refuses_line(trace: &Trace, book: &Book, room: &Room, end: &End, message: &Message) -> bool {
-    let knows = |id: &Id| end.views.values().flat_map(|view| &view.log).any(|info| info.epoch.id.0 == *id);
+    let has = |end: &End, id: &Id| end.views.values().flat_map(|view| &view.log).any(|info| info.epoch.id.0 == *id);
+    let knows = |id: &Id| has(end, id);
     let own = name_of(&end.device);
     let comebacks = room.epochs.0.iter().filter(|(_, epoch)| epoch.external && epoch.creator == own);
     let first = comebacks.filter_map(|(id, _)| room.posted_at.get(id)).min();
     let sent = trace.entries.get(message.at).map_or(0, |entry| entry.at.0);
-    let refused = |event: &String| {
-        trace.entries.iter().enumerate().any(|(place, entry)| match &entry.fact {
-            Fact::Told { name, remark } => {
-                let came_back = first.is_some_and(|first| *first < place);
-                trace.ends.get(name).is_some_and(|teller| teller.device == end.device)
-                    && remark.event_id.as_ref() == Some(event)
-                    && (came_back || sent < entry.at.0 + BACK)
-            }
-            _ => false,
+    let is_of = |event: &String, fact: &Fact, taken: bool| match fact {
+        Fact::Told { name, remark } if remark.event_id.as_ref() == Some(event) => Some(name.clone()),
+        Fact::Took { name, event_id } if taken && event_id == event => Some(name.clone()),
+        _ => None,
+    };
+    let shut_out = |event: &String, taken: bool| {
+        trace.entries.iter().enumerate().any(|(place, entry)| {
+            let came_back = first.is_some_and(|first| *first < place);
+            let whose = is_of(event, &entry.fact, taken).and_then(|name| trace.ends.get(&name));
+            whose.is_some_and(|whose| whose.device == end.device) && (came_back || sent < entry.at.0 + BACK)
         })
     };
     let dishonest = |creator: &DeviceName| {
         let name = trace.ends.iter().find(|(_, end)| name_of(&end.device) == *creator).map(|(name, _)| name);
         name.is_some_and(|name| book.dishonest.contains(name))
     };
+    // What cannot be followed: its maker's bookkeeping, path or number of commits forbids it, or its base does not exist.
+    let is_barred = |id: &Id| match room.epochs.0.get(id) {
+        None => true,
+        Some(epoch) => !knows(id) && dishonest(&epoch.creator) && epoch.base.is_some_and(|base| knows(&base)),
+    };
     let (mut work, mut seen) = (vec![message.epoch], BTreeSet::new());
     while let Some(id) = work.pop() {
         let Some(epoch) = room.epochs.0.get(&id).filter(|_| !knows(&id) && seen.insert(id)) else { continue };
-        if dishonest(&epoch.creator) && room.event_of.get(&id).is_some_and(refused) {
+        // Of most merges members tell the merge value, those who have it.
+        let on_external = epoch.base.and_then(|base| room.epochs.0.get(&base)).is_some_and(|base| base.external);
+        let told =
+            trace.ends.values().filter(|other| other.honest && tells(room, end, other)).any(|other| has(other, &id));
+        let needed = || epoch.resolves.iter().filter(|_| on_external || !told);
+        // It shuts out from when it comes, and anew when somebody joins or merges it.
+        let shuts = is_barred(&id) || epoch.base.iter().chain(needed()).any(is_barred);
+        if (shuts || dishonest(&epoch.creator)) && room.event_of.get(&id).is_some_and(|event| shut_out(event, shuts)) {
             return true;
         }
-        work.extend(epoch.base);
-        // Of other merges members tell the merge value.
-        let untold = epoch.base.and_then(|base| room.epochs.0.get(&base)).is_some_and(|base| base.external);
-        work.extend(epoch.resolves.iter().filter(|_| untold));
+        work.extend(epoch.base.iter().chain(needed()));
     }
     false
 }
