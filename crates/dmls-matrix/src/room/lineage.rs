@@ -87,9 +87,11 @@ impl Room {
         }
         entries.push(entry);
         if entries.len() > MAX_ENTRIES {
-            // Nobody takes more than a share from the others.
+            // Nobody takes more than a share from the others; heights are only said, what commits make is not.
+            let closed = self.group.closed_epochs();
             let of = |user: &str| entries.iter().filter(|entry| entry.from == user).count();
-            let rank = |entry: &EntryPoint| (Reverse(of(&entry.from)), entry.epoch.height);
+            let made = |entry: &EntryPoint| closed.contains(&entry.epoch.id);
+            let rank = |entry: &EntryPoint| (Reverse(of(&entry.from)), made(entry), entry.epoch.height);
             let least = (0..entries.len()).min_by_key(|place| rank(&entries[*place]));
             least.map(|place| entries.remove(place));
         }

@@ -1,6 +1,6 @@
 //! Commits that come in: from the room, from a member's reply, or from the waiting pool - one way for all (SPEC §6.1).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
@@ -188,7 +188,7 @@ impl Group {
         let judged = !defence::on("F16") && arrived.locator.is_none();
         let proof = frame.child_of(&base.proof);
         let id = wire::epoch_id(self.id.as_bytes(), &proof);
-        if !judged && let Err(reason) = self.admissible(base, &data, frame.sender, &id) {
+        if !judged && let Err(reason) = self.admissible(base, &data, frame.sender, id, &proof) {
             return Ok(Look::Refused(reason, None));
         }
         let (inputs, processed) = match self.process(&data, &frame, &proof, arrived, entropy)? {
@@ -203,7 +203,7 @@ impl Group {
             // Removed and added anew (SPEC §3.12): its Welcome brings this device there.
             return Ok(Look::Wait(On::Welcome(id)));
         }
-        let place = if judged { Ok(()) } else { self.has_place(base, &processed.committer.device, &id) };
+        let place = if judged { Ok(()) } else { self.has_place(base, &processed.committer.device, id, &proof) };
         if let Err(reason) = place.and_then(|()| changes_match(&data.changes, &processed, frame.sender)) {
             return Ok(Look::Refused(reason, blame));
         }
@@ -281,7 +281,14 @@ impl Group {
     }
 
     /// What can be refused before any cryptography.
-    fn admissible(&self, base: &Epoch, data: &CommitData, sender: CommitSender, id: &EpochId) -> Result<(), Reason> {
+    fn admissible(
+        &self,
+        base: &Epoch,
+        data: &CommitData,
+        sender: CommitSender,
+        id: EpochId,
+        proof: &BaseProof,
+    ) -> Result<(), Reason> {
         if base.abandoned {
             return Err(Reason::Forged);
         }
@@ -296,7 +303,7 @@ impl Group {
             return Err(Reason::BadResolves);
         }
         match blame(base, sender) {
-            Some(creator) => self.has_place(base, &creator, id),
+            Some(creator) => self.has_place(base, &creator, id, proof),
             None => Ok(()),
         }
     }
@@ -304,12 +311,12 @@ impl Group {
     /// Whether `creator` may make one more commit on `base`: two at most, and so many heads (SPEC §5.6).
     ///
     /// Heads by devices outside D have a share of their own, so that no outsider can use up the group's.
-    fn has_place(&self, base: &Epoch, creator: &Device, id: &EpochId) -> Result<(), Reason> {
+    fn has_place(&self, base: &Epoch, creator: &Device, id: EpochId, proof: &BaseProof) -> Result<(), Reason> {
         if !defence::on("F11") {
             return Ok(());
         }
         let siblings = self.dag.children(&base.id).filter(|child| child.creator == *creator).count();
-        if siblings >= self.settings.max_children && !self.is_wanted(id, creator) {
+        if siblings >= self.settings.max_children && !self.is_wanted(id, proof, creator) {
             return Err(Reason::TooManyChildren);
         }
         let heads = self.dag.heads(&self.desired);
@@ -319,16 +326,35 @@ impl Group {
         if grows && share >= self.settings.max_heads { Err(Reason::TooManyHeads) } else { Ok(()) }
     }
 
-    /// Whether what another user of D sent waits for this epoch: whichever two commits came first here, what others
-    /// build on must be within reach (SPEC §2.8).
-    fn is_wanted(&self, id: &EpochId, creator: &Device) -> bool {
+    /// Whether what another user of D sent waits for this epoch, or for one that waits for it: whichever two commits came
+    /// first here, what others build on must be within reach (SPEC §2.8).
+    fn is_wanted(&self, id: EpochId, proof: &BaseProof, creator: &Device) -> bool {
         let in_room = |user: &str| self.desired.devices.keys().any(|device| device.user == user);
-        let waits = |on: &On| match on {
-            On::Epoch(on, _) | On::Welcome(on) => on == id,
-            On::MergeValue { resolves, .. } => resolves.contains(id),
-        };
-        let mut waiting = self.pending.iter().map(|(_, waiting)| waiting).filter(|waiting| waits(&waiting.on));
-        waiting.any(|waiting| waiting.from != creator.user && in_room(&waiting.from))
+        let mut waiting: BTreeMap<EpochId, Vec<&Waiting>> = BTreeMap::new();
+        for (_, input) in self.pending.iter() {
+            let on = match &input.on {
+                On::Epoch(on, _) | On::Welcome(on) => std::slice::from_ref(on),
+                On::MergeValue { resolves, .. } => resolves,
+            };
+            on.iter().for_each(|on| waiting.entry(*on).or_default().push(input));
+        }
+        let mut work = vec![(id, proof.clone())];
+        while let Some((id, proof)) = work.pop() {
+            // Each is looked at once.
+            for input in waiting.remove(&id).unwrap_or_default() {
+                if input.from != creator.user && in_room(&input.from) {
+                    return true;
+                }
+                if matches!(input.on, On::Epoch(..))
+                    && input.kind == Kind::Commit
+                    && let Ok(frame) = CommitFrame::parse(&input.bytes)
+                {
+                    let child = frame.child_of(&proof);
+                    work.push((wire::epoch_id(self.id.as_bytes(), &child), child));
+                }
+            }
+        }
+        false
     }
 
     /// M: from the heads themselves, from this device's grant, or from a member's answer (SPEC §3.5, §3.7, §3.9).

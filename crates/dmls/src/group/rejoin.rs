@@ -93,6 +93,11 @@ impl Group {
         }
     }
 
+    /// Epochs whose commits are here and that cannot be entered, perhaps for now (SPEC §5.8).
+    pub fn closed_epochs(&self) -> BTreeSet<EpochId> {
+        self.known_closed().into_keys().collect()
+    }
+
     /// All epochs that are known and cannot be entered: of refused commits, of those that wait for their merge value or
     /// for a Welcome, and of those that wait on these.
     pub(super) fn known_closed(&self) -> BTreeMap<EpochId, Closed> {

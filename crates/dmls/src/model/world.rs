@@ -1,6 +1,6 @@
 //! The world of the model: what may happen to the devices of a room, in any order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::epochs::{DEVICES, Ix, Made, Register, Set, each};
 use super::known::{Gallery, Known, ViewId};
@@ -219,16 +219,25 @@ impl Setting {
         opens.then(Mark::default)
     }
 
-    /// Whether what another device of D published builds on it: then it is taken in as a third commit too (SPEC §2.8).
+    /// Whether what another device of D published builds on it, directly or over commits that are not known either: then it
+    /// is taken in as a third commit too (SPEC §2.8).
     fn is_wanted(&self, world: &World, view: &View, ix: Ix) -> bool {
         let creator = self.register.get(ix).made.creator;
         let seen = world.wire.iter().filter(|(_, sides)| *sides & (1 << self.side(view.who)) != 0);
-        let waits = |other: Ix| {
-            let symbol = self.register.get(other);
-            let theirs = symbol.made.creator;
-            theirs != creator && view.desired() & (1 << theirs) != 0 && symbol.parents().any(|parent| parent == ix)
-        };
-        seen.map(|(other, _)| *other).any(|other| !view.known.contains_key(&other) && waits(other))
+        let waits: Vec<Ix> = seen.map(|(other, _)| *other).filter(|other| !view.known.contains_key(other)).collect();
+        let (mut work, mut reached) = (vec![ix], BTreeSet::new());
+        while let Some(on) = work.pop() {
+            for other in waits.iter().filter(|other| self.register.get(**other).parents().any(|parent| parent == on)) {
+                let theirs = self.register.get(*other).made.creator;
+                if theirs != creator && view.desired() & (1 << theirs) != 0 {
+                    return true;
+                }
+                if reached.insert(*other) {
+                    work.push(*other);
+                }
+            }
+        }
+        false
     }
 
     /// M: from the heads, from a grant, or from a member that answers (SPEC §3.7, §3.9).

@@ -338,6 +338,16 @@ fn who_resolves_an_own_commit_does_not_equivocate() {
 /// builds on is taken in by the other all the same (SPEC §2.8).
 #[test]
 fn what_others_build_on_counts_as_a_third() {
+    builds_on_a_third(1);
+}
+
+/// The same, with more commits of Mallory's between her third and what is built on it (hostile 95).
+#[test]
+fn what_others_build_on_counts_from_afar() {
+    builds_on_a_third(3);
+}
+
+fn builds_on_a_third(length: usize) {
     let mut world = World::new();
     let names = ["alice", "bob", "carol", "mallory"];
     for name in names {
@@ -354,12 +364,11 @@ fn what_others_build_on_counts_as_a_third() {
         mallory.rng = crate::world::Seeded::new(2_000 + seed);
         world.restart("mallory");
         let shown = world.events().len();
-        world.commit("mallory", true);
-        hers.extend(world.events().split_off(shown));
+        (0..length).for_each(|_| world.commit("mallory", true));
+        hers.push(world.events().split_off(shown));
     }
     for (name, order) in [("bob", [0, 1, 2]), ("carol", [2, 1, 0])] {
-        for at in order {
-            let (locator, event) = &hers[at];
+        for (locator, event) in order.iter().flat_map(|at| &hers[*at]) {
             world.peers.get_mut(name).unwrap().seen.insert(locator.clone());
             world.deliver(name, locator, "mallory", event);
         }
@@ -367,7 +376,7 @@ fn what_others_build_on_counts_as_a_third() {
     }
     for name in ["bob", "carol"] {
         world.take_in(name);
-        for (locator, event) in &hers {
+        for (locator, event) in hers.iter().flatten() {
             // Fetched again, as the waiting commit asks for.
             world.deliver(name, locator, "mallory", event);
         }
