@@ -189,6 +189,36 @@ fn a_welcome_is_opened_with_a_commit_that_only_members_have() {
     assert_eq!(rejoins(&mut world, "alice", &room), Vec::<String>::new());
 }
 
+/// Erin has a Welcome, and her server does not show its commit. The very commit opens it if a member serves it, and does
+/// not if somebody does who is not in the room (SPEC §6.9).
+#[test]
+fn what_a_stranger_serves_opens_no_welcome() {
+    let (mut world, room) = three_friends();
+    add_erin_unseen(&mut world, &room, BTreeSet::new());
+    let stream = &world.net.servers[TWO].stream;
+    let added = stream.iter().rfind(|(_, event)| event["content"].get("group_info").is_some()).unwrap().1.clone();
+    let content = json!({ "room_id": room.0, "commits": [{
+        "event_id": added["event_id"], "ciphertext": added["content"]["ciphertext"], "makes": added["content"]["makes"],
+    }] });
+    let head = world.head("bob", &room);
+    for name in ["bob", "carol"] {
+        world.client(name).online = false;
+    }
+    world.client("erin").online = true;
+    world.net.heal();
+    world.visit("erin");
+    for (name, opens) in [("frank", false), ("bob", true)] {
+        let (from, to) = (world.device(name), world.device("erin"));
+        let event = json!({
+            "sender": from.user, "device": from.device, "type": format!("{}.commit_reply", dmls_matrix::NAMESPACE),
+            "content": content, "encrypted": true,
+        });
+        world.net.send_to_device(&from, &to, event);
+        world.visit("erin");
+        assert_eq!(world.head("erin", &room), head.filter(|_| opens), "served by {name}: {:?}", world.codes("erin"));
+    }
+}
+
 /// Erin is added on both sides, and one Welcome is lost. The merge is built where she has that leaf: she hears of it,
 /// cannot enter it, and does not wait for ever (SPEC §5.8).
 #[test]
