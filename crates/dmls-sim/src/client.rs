@@ -82,6 +82,8 @@ pub struct Client {
     pub(crate) todo: VecDeque<OutgoingRequest>,
     /// The last listing gave nothing.
     pub(crate) rests: bool,
+    /// When it last asked for news.
+    pub(crate) synced: Timestamp,
     /// When it does something next, by the world's clock.
     pub(crate) turn: Option<Timestamp>,
     pub(crate) crash: Option<CrashPoint>,
@@ -129,6 +131,7 @@ impl Client {
             facts,
             todo: VecDeque::new(),
             rests: false,
+            synced: Timestamp::default(),
             turn: None,
             crash: None,
             requests: 0,

@@ -21,6 +21,8 @@ use crate::view::{EpochName, Report};
 
 /// No new commit so soon after one that failed.
 const COMMIT_HOLD: u64 = 5_000;
+/// Between one tick and the next.
+const TICKS: u64 = 1_000;
 /// So long after a sync the homeserver is within reach.
 const IN_TOUCH: u64 = 600_000;
 /// At most so many devices are added by one commit; the rest follow.
@@ -291,7 +293,7 @@ impl Room {
     /// Whether the core should be told the time.
     fn tick_is_due(&self, now: Timestamp) -> bool {
         let wake = self.group.next_wake(now).is_some_and(|at| at <= now);
-        wake && self.ticked.plus(1_000) <= now
+        wake && self.ticked.plus(TICKS) <= now
     }
 
     /// When this device joins by external commit.
@@ -366,7 +368,8 @@ impl Room {
 
     /// When this room should be looked at again, after all that is possible now was done.
     pub(super) fn next_action(&self, now: Timestamp, external_join_after: u64) -> Option<Timestamp> {
-        let mut times: Vec<Option<Timestamp>> = vec![self.commit_hold, self.group.next_wake(now)];
+        let tick = self.group.next_wake(now).map(|at| at.max(self.ticked.plus(TICKS)));
+        let mut times: Vec<Option<Timestamp>> = vec![self.commit_hold, tick];
         if self.group.in_group() {
             let due = self.group.due(now);
             let rejoin = self.group.may_rejoin_at();

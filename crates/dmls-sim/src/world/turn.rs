@@ -16,12 +16,15 @@ use crate::client::{Arrival, CrashPoint, MachineError};
 use crate::net::event::MEMBER;
 use crate::trace::{Fact, Name, Seal};
 
+/// So often a device that has something to do syncs at least, although there is no news.
+const LISTENING: u64 = 300_000;
+
 impl World {
     pub(super) fn turn(&mut self, name: &Name) -> Result<(), Fault> {
         let client = self.client(name)?;
-        let (device, since) = (client.device.clone(), client.since());
+        let (device, since, synced) = (client.device.clone(), client.since(), client.synced);
         client.turn = None;
-        if self.net.has_news(&device, since) {
+        if self.net.has_news(&device, since) || synced.plus(LISTENING) <= self.now {
             self.sync(name)?;
         } else {
             self.work(name)?;
@@ -44,7 +47,9 @@ impl World {
     }
 
     fn sync(&mut self, name: &Name) -> Result<(), Fault> {
+        let now = self.now;
         let client = self.client(name)?;
+        client.synced = now;
         let (device, since, home) = (client.device.clone(), client.since(), client.home.clone());
         client.rests = false;
         // What was listed before may no longer be right.

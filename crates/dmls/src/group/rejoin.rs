@@ -38,8 +38,8 @@ pub(super) struct Closed {
     pub(super) parents: Vec<EpochId>,
     /// Gives the ids of the epochs that are built on it.
     pub(super) proof: BaseProof,
-    /// Who made it, or made the first closed epoch that it builds on.
-    pub(super) by: Device,
+    /// Who made it; `None` on a closed base, whose leaves are not known.
+    pub(super) by: Option<Device>,
     /// Who brought it, for the caps.
     pub(super) from: String,
     /// Since when it is known that it cannot be entered.
@@ -63,8 +63,15 @@ impl Group {
             return;
         }
         let height = self.child_height(data);
-        let epoch =
-            Closed { id, height, parents: parents(data), proof, by: by.clone(), from: from.to_owned(), since: now };
+        let epoch = Closed {
+            id,
+            height,
+            parents: parents(data),
+            proof,
+            by: Some(by.clone()),
+            from: from.to_owned(),
+            since: now,
+        };
         batch.writes.push(self.closed_record(&epoch));
         self.closed.insert(id, epoch);
     }
@@ -132,8 +139,8 @@ impl Group {
         let frame = CommitFrame::parse(&waiting.bytes).ok()?;
         let data = CommitData::parse(frame.authenticated_data).ok()?;
         let (proof, by) = match (self.dag.get(&data.base.id), closed.get(&data.base.id)) {
-            (Some(base), _) => (frame.child_of(&base.proof), super::commits::blame(base, frame.sender)?),
-            (None, Some(base)) => (frame.child_of(&base.proof), base.by.clone()),
+            (Some(base), _) => (frame.child_of(&base.proof), Some(super::commits::blame(base, frame.sender)?)),
+            (None, Some(base)) => (frame.child_of(&base.proof), None),
             (None, None) => return None,
         };
         let known = |id: &EpochId| closed.get(id).map(|epoch| epoch.height);
@@ -176,7 +183,10 @@ impl Group {
     /// When this device should come back because of `closed`; `None` when it already did, or need not.
     fn rejoin_due(&self, closed: &Closed) -> Option<Timestamp> {
         let answered = self.rejoins().any(|epoch| !epoch.abandoned && epoch.first_seen > closed.since);
-        let by_member = self.desired.devices.contains_key(&closed.by);
+        let by_member = match &closed.by {
+            Some(by) => self.desired.devices.contains_key(by),
+            None => self.desired.devices.keys().any(|device| device.user == closed.from),
+        };
         let due = closed.since.plus(self.settings.rejoin_after).plus(self.jitter(&closed.id));
         Some(due.max(self.may_rejoin_at()?)).filter(|_| by_member && !answered)
     }

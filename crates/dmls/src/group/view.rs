@@ -120,7 +120,7 @@ impl Group {
         ask
     }
 
-    /// When `handle(Input::Tick)`, `due` or `needs` should be looked at again.
+    /// When `handle(Input::Tick)`, `due` or `needs` should be looked at again; not later than now if a tick is due.
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         let grace = self.pending.iter().filter_map(|(_, waiting)| match waiting.on {
             On::MergeValue { .. } => Some(waiting.since.plus(self.settings.grace)).filter(|at| *at > now),
@@ -128,7 +128,8 @@ impl Group {
         });
         let until = self.pending.iter().map(|(_, waiting)| waiting.until);
         let heard = self.heard.filter(|_| !self.pending.is_empty()).map(|heard| heard.plus(self.settings.silence / 2));
-        grace.chain(until).chain(heard).chain(self.due(now).at).chain(self.next_rejoin(now)).min()
+        let due = self.due(now).at.filter(|at| *at > now);
+        grace.chain(until).chain(heard).chain(due).chain(self.next_rejoin(now)).min()
     }
 
     /// The epoch that this device would send in.
