@@ -274,6 +274,29 @@ fn who_is_shut_out_by_a_path_comes_back() {
     assert!(!room.peers["bob"].read.contains("where Bob is not"));
 }
 
+/// Mallory shuts Bob out and is put out of the room herself. That alone leads Bob nowhere; what Anna built on it does, or
+/// he would be out for good (SPEC §5.8).
+#[test]
+fn who_is_shut_out_by_one_who_left_comes_back_to_the_others() {
+    for built in [false, true] {
+        let mut room = Room::of(3);
+        let guard = poison(&devices(&["bob"]));
+        room.commit("mallory", Vec::new());
+        drop(guard);
+        room.take_in("anna");
+        if built {
+            room.commit("anna", Vec::new());
+        }
+        room.take_in("bob");
+        let mut desired = room.group("bob").desired.clone();
+        desired.devices.retain(|device, _| device.user != "mallory");
+        room.input("bob", Input::Departed { user: "mallory".into(), event: Locator("$left".into()) });
+        room.input("bob", Input::Desired(desired));
+        let needs = room.group("bob").needs(room.now.plus(120_000));
+        assert_eq!(needs.iter().any(|need| matches!(need, Need::ExternalJoin { .. })), built, "{needs:?}");
+    }
+}
+
 /// Whoever is shut out, the group comes together again, and the one to blame is named (SPEC §3.1, §5.8).
 #[test]
 fn every_set_of_receivers_that_is_shut_out_comes_back() {
