@@ -21,6 +21,8 @@ use crate::view::{EpochName, Report};
 
 /// No new commit so soon after one that failed.
 const COMMIT_HOLD: u64 = 5_000;
+/// So long neither commits nor messages leave, at most, while a gap is being filled.
+const CATCH_UP: u64 = 60_000;
 /// Between one tick and the next.
 const TICKS: u64 = 1_000;
 /// So long after a sync the homeserver is within reach.
@@ -39,6 +41,7 @@ impl<J: Journal> Machine<J> {
     ) -> Result<(), Error<J::Error>> {
         let in_touch = self.synced.is_some_and(|synced| now <= synced.plus(IN_TOUCH));
         let Some(room) = self.room(id)?.filter(|room| room.is_active()) else { return Ok(()) };
+        room.note_gap_open(now);
         if in_touch && room.tick_is_due(now) {
             room.ticked = now;
             self.handle(id, Input::Tick, now, entropy, report)?;
@@ -177,7 +180,7 @@ impl<J: Journal> Machine<J> {
         report: &mut Report,
     ) -> Result<(), Error<J::Error>> {
         let Some(room) = self.rooms.get(id) else { return Ok(()) };
-        let held = room.commit_hold.is_some_and(|until| until > now);
+        let held = room.commit_hold.is_some_and(|until| until > now) || room.is_catching_up(now);
         if held || room.unpublished().is_some() || self.awaits_facts(room) {
             return Ok(());
         }
@@ -240,7 +243,7 @@ impl<J: Journal> Machine<J> {
         report: &mut Report,
     ) -> Result<(), Error<J::Error>> {
         let Some(room) = self.rooms.get(id) else { return Ok(()) };
-        if self.awaits_facts(room) || room.unpublished().is_some() {
+        if self.awaits_facts(room) || room.unpublished().is_some() || room.is_catching_up(now) {
             return Ok(());
         }
         let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
@@ -294,6 +297,17 @@ impl Room {
     fn tick_is_due(&self, now: Timestamp) -> bool {
         let wake = self.group.next_wake(now).is_some_and(|at| at <= now);
         wake && self.ticked.plus(TICKS) <= now
+    }
+
+    /// Since when there is a gap in what this device has seen.
+    fn note_gap_open(&mut self, now: Timestamp) {
+        self.gap_open = self.record.gap.as_ref().and(self.gap_open.or(Some(now)));
+    }
+
+    /// Whether what was missed is still being fetched: who commits or speaks before it is here forks off where the others
+    /// were long ago, perhaps too long for them to follow. A flood, or a server that gives no pages, must not hold it up.
+    fn is_catching_up(&self, now: Timestamp) -> bool {
+        self.gap_open.is_some_and(|since| now < since.plus(CATCH_UP))
     }
 
     /// When this device joins by external commit.
@@ -369,7 +383,8 @@ impl Room {
     /// When this room should be looked at again, after all that is possible now was done.
     pub(super) fn next_action(&self, now: Timestamp, external_join_after: u64) -> Option<Timestamp> {
         let tick = self.group.next_wake(now).map(|at| at.max(self.ticked.plus(TICKS)));
-        let mut times: Vec<Option<Timestamp>> = vec![self.commit_hold, tick];
+        let caught_up = self.gap_open.map(|since| since.plus(CATCH_UP));
+        let mut times: Vec<Option<Timestamp>> = vec![self.commit_hold, tick, caught_up];
         if self.group.in_group() {
             let due = self.group.due(now);
             let rejoin = self.group.may_rejoin_at();

@@ -55,6 +55,8 @@ pub(crate) struct Room {
     pub(crate) commit_hold: Option<Timestamp>,
     /// When the core was last told the time.
     pub(crate) ticked: Timestamp,
+    /// Since when there is a gap in what this device has seen.
+    pub(crate) gap_open: Option<Timestamp>,
     /// Paging that looks for missing events.
     pub(crate) paging: search::Paging,
     /// Commits made before this device could speak.
@@ -110,6 +112,7 @@ impl Room {
             asked: BTreeMap::new(),
             commit_hold: None,
             ticked: Timestamp(0),
+            gap_open: None,
             paging: search::Paging::default(),
             updates: Updates::default(),
             desired_stale: true,

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dmls::effect::EpochKind;
 use dmls_matrix::RoomId;
 use dmls_matrix::facts::Endorsement;
+use dmls_matrix::request::Request;
 use serde_json::json;
 
 use crate::world::{World, user};
@@ -187,6 +188,45 @@ fn a_welcome_is_opened_with_a_commit_that_only_members_have() {
     world.assert_together(&room, &["alice", "bob", "carol", "erin"]);
     assert!(world.transcript("erin", &room).contains(&"welcome, Erin".to_owned()));
     assert_eq!(rejoins(&mut world, "alice", &room), Vec::<String>::new());
+}
+
+/// While Bob is away Carol leaves, Alice removes her, and much is said. He has something to say himself; but first he
+/// fetches what came, and forks nothing off where the others were when he left (SPEC §6.8).
+#[test]
+fn who_comes_back_catches_up_before_it_commits() {
+    let (mut world, room) = three_friends();
+    world.client("bob").online = false;
+    world.member("carol", &room.0, &user("carol", TWO), "leave");
+    world.settle();
+    for number in 0..60 {
+        world.send("alice", &room, &format!("message {number}"));
+        world.settle();
+    }
+    world.send("bob", &room, "I am back");
+    world.client("bob").online = true;
+    world.sync("bob");
+    // His server takes its time with the pages.
+    for _second in 0..30 {
+        let now = world.now();
+        let client = world.client("bob");
+        let machine = client.machine.as_mut().unwrap();
+        for outgoing in machine.outgoing_requests(now, &mut client.entropy).unwrap() {
+            assert!(!matches!(outgoing.request, Request::RoomEvent { .. }), "nothing leaves yet");
+            if !matches!(outgoing.request, Request::Messages { .. }) {
+                let answer = world.perform("bob", &outgoing.request).unwrap();
+                let client = world.client("bob");
+                let machine = client.machine.as_mut().unwrap();
+                machine.mark_request_as_sent(&outgoing.id, answer, now, &mut client.entropy).unwrap();
+            }
+        }
+        world.now += 1_000;
+    }
+    world.settle();
+    world.assert_together(&room, &["alice", "bob"]);
+    assert!(world.transcript("alice", &room).contains(&"I am back".to_owned()));
+    assert!(world.transcript("bob", &room).contains(&"message 0".to_owned()));
+    let log = world.client("alice").machine.as_mut().unwrap().log(&room).unwrap();
+    assert!(log.iter().all(|info| info.kind != EpochKind::Merge), "{log:?}");
 }
 
 /// Erin has a Welcome, and her server does not show its commit. The very commit opens it if a member serves it, and does
