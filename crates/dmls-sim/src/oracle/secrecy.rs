@@ -44,6 +44,9 @@ fn follows(loot: &Loot, epochs: &Epochs, known: &BTreeSet<Id>, epoch: &Epoch) ->
     // A grant opens with the leaf key and with the exports of those merged heads that the member is in (SPEC §3.7).
     let in_head = |head: &Id| epochs.0.get(head).is_some_and(|head| head.has(&loot.device));
     let granted = epoch.granted.contains(&index);
-    let inputs = epoch.resolves.iter().all(|head| known.contains(head) || (granted && !in_head(head)));
+    // Of heads that do not exist the maker chose the value, and may have chosen one that can be guessed.
+    let invented = |head: &Id| !epochs.0.contains_key(head);
+    let learns = |head: &Id| known.contains(head) || invented(head) || (granted && !in_head(head));
+    let inputs = epoch.resolves.iter().all(learns);
     known.contains(&parent) && inputs
 }
