@@ -191,7 +191,7 @@ fn a_welcome_is_opened_with_a_commit_that_only_members_have() {
 }
 
 /// While Bob is away Carol leaves, Alice removes her, and much is said. He has something to say himself; but first he
-/// fetches what came, and forks nothing off where the others were when he left (SPEC §6.8).
+/// fetches what came, and forks nothing off where the others were when he left (SPEC §6.10).
 #[test]
 fn who_comes_back_catches_up_before_it_commits() {
     let (mut world, room) = three_friends();

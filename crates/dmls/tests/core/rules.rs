@@ -482,25 +482,25 @@ fn what_waits_outlives_a_weekend() {
             world.input("bob", Input::Tick);
         }
     };
+    let weekend_after_20_hours = |world: &mut World| {
+        in_touch(world, 20 * HOUR);
+        world.restart("bob");
+        world.tick(60 * HOUR);
+        world.input("bob", Input::Tick);
+    };
     let expired = |world: &World, message: &dmls::id::Locator| {
         world.peers["bob"].refused.contains(&(message.clone(), Reason::Expired))
     };
 
     let (mut world, commit, message) = early();
-    in_touch(&mut world, 20 * HOUR);
-    world.restart("bob");
-    world.tick(60 * HOUR);
-    world.input("bob", Input::Tick);
+    weekend_after_20_hours(&mut world);
     in_touch(&mut world, 3 * HOUR);
     assert!(!expired(&world, &message.0), "given up for a weekend's sake");
     world.deliver("bob", &commit.0, "alice", &commit.1);
     assert!(world.texts("bob").contains("see you on Monday"));
 
     let (mut world, _, message) = early();
-    in_touch(&mut world, 20 * HOUR);
-    world.restart("bob");
-    world.tick(60 * HOUR);
-    world.input("bob", Input::Tick);
+    weekend_after_20_hours(&mut world);
     in_touch(&mut world, 5 * HOUR);
     assert!(expired(&world, &message.0), "a day in touch is over");
 
