@@ -16,6 +16,8 @@ pub mod id;
 pub mod input;
 pub mod journal;
 mod mls;
+#[allow(dead_code)]
+mod mls2;
 #[cfg(test)]
 mod model;
 pub mod package;
@@ -26,4 +28,5 @@ pub mod seals;
 mod secret;
 #[cfg(dmls_mutants)]
 pub mod stand_in;
+pub mod suite;
 mod wire;

@@ -1,0 +1,62 @@
+//! An MLS group (RFC 9420) as values: an epoch is immutable, and a commit on it gives its child.
+//!
+//! One suite a group, proposals by value, commits as PublicMessage with a path and a PSK, messages as PrivateMessage
+//! (SPEC §3.1). What RFC 9420 has beyond that is refused by name ([`refusal::Feature`]). docs/MLS.md says where each of
+//! its requirements is checked.
+//!
+//! An [`Epoch`] is cheap to clone: trees share their nodes. [`Ratchets`] is the one part that changes, and there is
+//! exactly one of it to an epoch.
+
+mod commit;
+mod crypto;
+mod join;
+mod make;
+mod message;
+mod package;
+mod path;
+mod ratchets;
+mod refusal;
+mod schedule;
+mod tree;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub(crate) use commit::{Change, Draft, Entered, Public};
+pub(crate) use join::{Door, Invitation, package_references};
+pub(crate) use make::{Made, OwnDraft, Plan};
+pub(crate) use message::Opened;
+pub(crate) use package::{OwnPackage, Package};
+pub(crate) use path::MakeError;
+pub(crate) use ratchets::{Ratchets, Turn};
+pub(crate) use refusal::{Feature, Refusal};
+pub(crate) use tree::{Forest, Leaf, Maker, NodeRecord, Tree};
+
+use path::PathKeys;
+use schedule::Secrets;
+
+/// An epoch of a group as one member holds it. Immutable.
+///
+/// **Invariant**: `own` is a leaf of the tree, and `keys` go with it there.
+#[derive(Clone, Debug)]
+pub(crate) struct Epoch {
+    public: Public,
+    secrets: Arc<Secrets>,
+    keys: Arc<PathKeys>,
+    own: u32,
+}
+
+impl Epoch {
+    /// What is public of it.
+    pub(crate) fn public(&self) -> &Public {
+        &self.public
+    }
+
+    /// The ratchet tree: its leaves are the members.
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.public.tree
+    }
+}

@@ -1,0 +1,172 @@
+//! The secret tree and its ratchets (RFC 9420 §9): the one part of an epoch that changes.
+
+use std::collections::BTreeMap;
+
+use super::Refusal;
+use super::crypto::{AeadKey, derive, expand};
+use super::tree::Place;
+use crate::secret::Secret;
+
+/// A message may be so many generations ahead of the newest that was opened before it.
+pub(crate) const MAX_AHEAD: u32 = 1_000;
+/// Of one sender at most so many keys that were passed over are kept; the oldest go first.
+pub(crate) const MAX_SKIPPED: usize = 2_000;
+
+/// Message keys of an epoch, sparse: only what was touched is there.
+///
+/// At first one node, the root. A leaf's first message replaces the nodes above it by those beside its path, so that
+/// every secret is there once: as a node, in a ratchet, or as a key that was passed over.
+#[derive(Clone, Debug)]
+pub(crate) struct Ratchets {
+    height: u32,
+    nodes: BTreeMap<Place, Secret>,
+    senders: BTreeMap<u32, Ratchet>,
+}
+
+/// A sender's application ratchet.
+#[derive(Clone, Debug)]
+pub(crate) struct Ratchet {
+    pub(super) secret: Secret,
+    /// The generation of the next key.
+    pub(super) generation: u32,
+    /// Keys that were passed over.
+    pub(super) skipped: BTreeMap<u32, AeadKey>,
+}
+
+/// A key that was worked out, and what becomes of the ratchets once it is used.
+///
+/// Until [`Ratchets::advance`] nothing has changed: a key is used up only by a message that holds (RFC 9420 §9.1).
+pub(crate) struct Turn {
+    leaf: u32,
+    generation: u32,
+    key: AeadKey,
+    change: Change,
+}
+
+enum Change {
+    /// The key was kept for it.
+    Kept,
+    /// The ratchet moves on, past these keys.
+    Ahead { next: Secret, passed: Vec<(u32, AeadKey)>, opened: Option<OpenedLeaf> },
+}
+
+/// What a leaf's first message does to the secret tree: a node goes, those beside the path come.
+struct OpenedLeaf {
+    from: Place,
+    beside: Vec<(Place, Secret)>,
+}
+
+impl Turn {
+    pub(super) fn key(&self) -> AeadKey {
+        self.key.clone()
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+}
+
+impl Ratchets {
+    /// The ratchets of a tree that is `2^height` leaves wide.
+    pub(super) fn new(encryption: Secret, height: u32) -> Self {
+        Self { height, nodes: BTreeMap::from([(Place { height, first: 0 }, encryption)]), senders: BTreeMap::new() }
+    }
+
+    /// The next key of a sender: to seal with.
+    pub(super) fn next(&self, leaf: u32) -> Result<Turn, Refusal> {
+        let generation = self.senders.get(&leaf).map_or(0, |ratchet| ratchet.generation);
+        self.turn(leaf, generation)
+    }
+
+    /// The key of this generation: to open with.
+    pub(super) fn turn(&self, leaf: u32, generation: u32) -> Result<Turn, Refusal> {
+        if let Some(ratchet) = self.senders.get(&leaf) {
+            if generation < ratchet.generation {
+                let key = ratchet.skipped.get(&generation).ok_or(Refusal::KeyUsed)?.clone();
+                return Ok(Turn { leaf, generation, key, change: Change::Kept });
+            }
+            return ahead(leaf, generation, ratchet.generation, ratchet.secret.clone(), None);
+        }
+        let (secret, opened) = self.open_leaf(leaf, "application")?;
+        ahead(leaf, generation, 0, secret, Some(opened))
+    }
+
+    /// Makes what [`Self::turn`] worked out the state.
+    pub(crate) fn advance(&mut self, turn: Turn) {
+        let Change::Ahead { next, passed, opened } = turn.change else {
+            if let Some(ratchet) = self.senders.get_mut(&turn.leaf) {
+                ratchet.skipped.remove(&turn.generation);
+            }
+            return;
+        };
+        if let Some(opened) = opened {
+            self.nodes.remove(&opened.from);
+            self.nodes.extend(opened.beside);
+        }
+        let ratchet = self.senders.entry(turn.leaf).or_insert_with(|| Ratchet::new(next.clone()));
+        ratchet.secret = next;
+        ratchet.generation = turn.generation + 1;
+        ratchet.skipped.extend(passed);
+        while ratchet.skipped.len() > MAX_SKIPPED {
+            ratchet.skipped.pop_first();
+        }
+    }
+
+    /// A leaf's first ratchet (RFC 9420 §9.2); `label` is "application", handshakes are not private here.
+    fn open_leaf(&self, leaf: u32, label: &str) -> Result<(Secret, OpenedLeaf), Refusal> {
+        let above = (0..=self.height).map(|height| Place::above(leaf, height));
+        let held = above.filter_map(|place| Some((place, self.nodes.get(&place)?))).next();
+        let (from, secret) = held.ok_or(Refusal::KeyUsed)?;
+        let (mut place, mut secret, mut beside) = (from, secret.clone(), Vec::new());
+        while place.height > 0 {
+            let (left, right) = (expand(&secret, "tree", b"left"), expand(&secret, "tree", b"right"));
+            if place.is_right(leaf) {
+                beside.push((place.left(), left));
+                (place, secret) = (place.right(), right);
+            } else {
+                beside.push((place.right(), right));
+                (place, secret) = (place.left(), left);
+            }
+        }
+        Ok((derive(&secret, label), OpenedLeaf { from, beside }))
+    }
+
+    /// How many keys are kept for messages that were passed over.
+    pub(crate) fn skipped(&self) -> usize {
+        self.senders.values().map(|ratchet| ratchet.skipped.len()).sum()
+    }
+}
+
+impl Ratchet {
+    fn new(secret: Secret) -> Self {
+        Self { secret, generation: 0, skipped: BTreeMap::new() }
+    }
+}
+
+/// The key of a generation that comes at `from` or later, with those before it.
+fn ahead(
+    leaf: u32,
+    generation: u32,
+    from: u32,
+    mut secret: Secret,
+    opened: Option<OpenedLeaf>,
+) -> Result<Turn, Refusal> {
+    if generation - from > MAX_AHEAD || generation == u32::MAX {
+        return Err(Refusal::TooFarAhead);
+    }
+    let mut passed = Vec::with_capacity((generation - from) as usize);
+    for before in from..generation {
+        passed.push((before, key_of(&secret, before)));
+        secret = following(&secret, before);
+    }
+    let (key, next) = (key_of(&secret, generation), following(&secret, generation));
+    Ok(Turn { leaf, generation, key, change: Change::Ahead { next, passed, opened } })
+}
+
+fn key_of(secret: &Secret, generation: u32) -> AeadKey {
+    AeadKey::derive(secret, &generation.to_be_bytes())
+}
+
+fn following(secret: &Secret, generation: u32) -> Secret {
+    expand(secret, "secret", &generation.to_be_bytes())
+}

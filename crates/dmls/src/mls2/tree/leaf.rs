@@ -1,0 +1,205 @@
+//! Leaves whose signature and rules were checked.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tls_codec::Size;
+
+use super::super::Refusal;
+use super::super::crypto::{self, Hash, PublicKey};
+use super::super::refusal::Feature;
+use super::super::wire::{
+    BASIC, Capabilities, Credential, Extension, LeafNode, LeafSource, VERSION, decode, encode, extension_type,
+    push_vector,
+};
+use crate::id::Device;
+use crate::suite::{Signer, Suite};
+
+/// A leaf node that was checked: its bytes, which are hashed, stored and sent as they are, and what is asked for often.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Leaf(Arc<Parts>);
+
+#[derive(PartialEq, Eq)]
+struct Parts {
+    bytes: Box<[u8]>,
+    encryption_key: PublicKey,
+    signature_key: [u8; 32],
+    parent_hash: Option<Hash>,
+    from_commit: bool,
+    device: Option<Device>,
+}
+
+/// Where a leaf is found, which says what its source must be (RFC 9420 §7.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found<'a> {
+    /// In a key package.
+    Package,
+    /// In the path of a commit, for this leaf of this group.
+    Path { group: &'a [u8], index: u32 },
+    /// In a tree that somebody else vouches for.
+    Tree { group: &'a [u8], index: u32 },
+}
+
+/// What makes a device's leaves: its keys and what it says of itself.
+pub(crate) struct Maker<'a> {
+    pub(crate) suite: &'static dyn Suite,
+    pub(crate) signer: &'a dyn Signer,
+    /// The content of the basic credential.
+    pub(crate) identity: &'a [u8],
+    /// Extensions of every leaf.
+    pub(crate) extensions: &'a [Extension],
+}
+
+impl Maker<'_> {
+    /// A signed leaf node; `place` is missing in key packages.
+    pub(crate) fn leaf_node(&self, key: &PublicKey, source: LeafSource, place: Option<(&[u8], u32)>) -> LeafNode {
+        let mut extensions: Vec<u16> = self.extensions.iter().map(|extension| extension.extension_type).collect();
+        extensions.push(extension_type::LAST_RESORT);
+        let mut node = LeafNode {
+            encryption_key: key.as_slice().into(),
+            signature_key: self.signer.public()[..].into(),
+            credential: Credential { credential_type: BASIC, identity: self.identity.into() },
+            capabilities: Capabilities {
+                versions: vec![VERSION],
+                suites: vec![self.suite.number()],
+                extensions,
+                proposals: Vec::new(),
+                credentials: vec![BASIC],
+            },
+            source,
+            extensions: self.extensions.to_vec(),
+            signature: Vec::new().into(),
+        };
+        let signature = crypto::sign(self.signer, LABEL, &signed_content(&node, &encode(&node), place));
+        node.signature = signature[..].into();
+        node
+    }
+}
+
+const LABEL: &str = "LeafNodeTBS";
+
+/// `LeafNodeTBS` (RFC 9420 §7.2): the leaf without its signature, and its place unless it is in a key package.
+fn signed_content(node: &LeafNode, bytes: &[u8], place: Option<(&[u8], u32)>) -> Vec<u8> {
+    let mut out = bytes[..bytes.len() - node.signature.tls_serialized_len()].to_vec();
+    if let Some((group, index)) = place {
+        push_vector(&mut out, group);
+        out.extend(index.to_be_bytes());
+    }
+    out
+}
+
+impl Leaf {
+    /// Checks a leaf node that came from outside (RFC 9420 §7.3), but for what depends on the tree around it.
+    pub(crate) fn check(suite: &dyn Suite, node: &LeafNode, found: Found<'_>) -> Result<Self, Refusal> {
+        check_source(&node.source, found)?;
+        check_capabilities(suite, node)?;
+        check_extensions(&node.extensions, &node.capabilities)?;
+        let leaf = Self::parse(suite, node)?;
+        let place = match (found, &node.source) {
+            (Found::Package, _) | (_, LeafSource::KeyPackage { .. }) => None,
+            (Found::Path { group, index } | Found::Tree { group, index }, _) => Some((group, index)),
+        };
+        let content = signed_content(node, leaf.bytes(), place);
+        crypto::verify(suite, leaf.signature_key(), LABEL, &content, node.signature.as_slice())?;
+        Ok(leaf)
+    }
+
+    /// A leaf node of our own, or one that was checked before.
+    pub(crate) fn parse(suite: &dyn Suite, node: &LeafNode) -> Result<Self, Refusal> {
+        let parent_hash = match &node.source {
+            LeafSource::Commit { parent_hash } => optional_hash(parent_hash.as_slice())?,
+            LeafSource::KeyPackage { .. } | LeafSource::Update => None,
+        };
+        let identity = node.credential.identity.as_slice();
+        Ok(Self(Arc::new(Parts {
+            bytes: encode(node).into(),
+            encryption_key: PublicKey::parse(suite, node.encryption_key.as_slice())?,
+            signature_key: node.signature_key.as_slice().try_into().map_err(|_| Refusal::Signature)?,
+            parent_hash,
+            from_commit: matches!(node.source, LeafSource::Commit { .. }),
+            device: crate::device::Credential::read(identity).ok().map(|credential| credential.device().clone()),
+        })))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0.bytes
+    }
+
+    /// All fields.
+    pub(crate) fn node(&self) -> Result<LeafNode, Refusal> {
+        decode(self.bytes())
+    }
+
+    pub(crate) fn encryption_key(&self) -> &PublicKey {
+        &self.0.encryption_key
+    }
+
+    pub(crate) fn signature_key(&self) -> &[u8; 32] {
+        &self.0.signature_key
+    }
+
+    /// Of a leaf from a commit, unless its path was empty.
+    pub(crate) fn parent_hash(&self) -> Option<&Hash> {
+        self.0.parent_hash.as_ref()
+    }
+
+    pub(crate) fn from_commit(&self) -> bool {
+        self.0.from_commit
+    }
+
+    /// Whose leaf it says it is, if its credential is one of ours.
+    pub(crate) fn device(&self) -> Option<&Device> {
+        self.0.device.as_ref()
+    }
+}
+
+impl fmt::Debug for Leaf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Leaf({:?}, {} bytes)", self.device(), self.bytes().len())
+    }
+}
+
+/// Empty, or the length of a hash.
+pub(super) fn optional_hash(bytes: &[u8]) -> Result<Option<Hash>, Refusal> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    bytes.try_into().map(Some).map_err(|_| Refusal::ParentHash)
+}
+
+fn check_source(source: &LeafSource, found: Found<'_>) -> Result<(), Refusal> {
+    let fits = match found {
+        Found::Package => matches!(source, LeafSource::KeyPackage { .. }),
+        Found::Path { .. } => matches!(source, LeafSource::Commit { .. }),
+        Found::Tree { .. } => true,
+    };
+    if fits { Ok(()) } else { Err(Refusal::LeafSource) }
+}
+
+/// The leaf supports what every group of ours uses: this version, this suite, basic credentials.
+fn check_capabilities(suite: &dyn Suite, node: &LeafNode) -> Result<(), Refusal> {
+    if node.credential.credential_type != BASIC {
+        return Err(Refusal::Unsupported(Feature::Credential));
+    }
+    let capabilities = &node.capabilities;
+    let complete = capabilities.versions.contains(&VERSION)
+        && capabilities.suites.contains(&suite.number())
+        && capabilities.credentials.contains(&BASIC);
+    if complete { Ok(()) } else { Err(Refusal::Capabilities) }
+}
+
+fn check_extensions(extensions: &[Extension], capabilities: &Capabilities) -> Result<(), Refusal> {
+    no_type_twice(extensions)?;
+    let listed = |extension: &Extension| {
+        let kind = extension.extension_type;
+        kind <= extension_type::LAST_DEFAULT || capabilities.extensions.contains(&kind)
+    };
+    if extensions.iter().all(listed) { Ok(()) } else { Err(Refusal::Capabilities) }
+}
+
+/// No list of extensions has a type twice (RFC 9420 §13.4).
+pub(crate) fn no_type_twice(extensions: &[Extension]) -> Result<(), Refusal> {
+    let mut types: Vec<u16> = extensions.iter().map(|extension| extension.extension_type).collect();
+    types.sort_unstable();
+    if types.windows(2).all(|pair| pair[0] != pair[1]) { Ok(()) } else { Err(Refusal::Extension) }
+}
