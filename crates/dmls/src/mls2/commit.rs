@@ -443,7 +443,7 @@ impl Draft {
             Opening::Removed => return Err(Refusal::NoSuchLeaf),
         };
         let psks = match (&self.change.psk, psk) {
-            (Some(id), Some(psk)) => vec![(id.clone(), psk.clone())],
+            (Some(id), Some(psk)) => vec![(id.clone(), &psk.expose()[..])],
             (None, None) => Vec::new(),
             _ => return Err(Refusal::Psk),
         };

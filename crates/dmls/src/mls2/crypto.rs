@@ -76,7 +76,12 @@ pub(crate) fn ref_hash(label: &str, value: &[u8]) -> Hash {
 
 /// `KDF.Extract(salt, ikm)`.
 pub(crate) fn extract(salt: &Secret, ikm: &Secret) -> Secret {
-    Secret::new(Hkdf::<Sha256>::extract(Some(salt.expose()), ikm.expose()).0.into())
+    extract_bytes(salt, ikm.expose())
+}
+
+/// `KDF.Extract(salt, ikm)` of secret bytes of any length.
+pub(crate) fn extract_bytes(salt: &Secret, ikm: &[u8]) -> Secret {
+    Secret::new(Hkdf::<Sha256>::extract(Some(salt.expose()), ikm).0.into())
 }
 
 /// `ExpandWithLabel(secret, label, context, out.len())` (RFC 9420 §8).

@@ -31,7 +31,7 @@ pub(crate) fn package_references(bytes: &[u8]) -> Result<Vec<[u8; 32]>, Refusal>
 pub(crate) struct Invitation {
     suite: &'static dyn Suite,
     welcome: Welcome,
-    joiner: Joiner,
+    pub(super) joiner: Joiner,
     path_secret: Option<Secret>,
     pub(super) psks: Vec<PreSharedKeyId>,
     package: OwnPackage,
@@ -74,7 +74,7 @@ impl Invitation {
     /// If anything of what RFC 9420 §12.4.3.1 has a joiner check does not hold.
     pub(crate) fn enter(&self, psk: &Secret, tree: Option<&[u8]>) -> Result<Entered, Refusal> {
         self.psk_id()?;
-        let entered = self.enter_with(std::slice::from_ref(psk), tree)?;
+        let entered = self.enter_with(&[psk.expose()], tree)?;
         if entered.epoch.public.context.extensions.is_empty() {
             Ok(entered)
         } else {
@@ -83,8 +83,8 @@ impl Invitation {
     }
 
     /// As [`Self::enter`], with a secret for each PSK in order and whatever the GroupContext has.
-    pub(super) fn enter_with(&self, psks: &[Secret], tree: Option<&[u8]>) -> Result<Entered, Refusal> {
-        let psks: Vec<_> = self.psks.iter().cloned().zip(psks.iter().cloned()).collect();
+    pub(super) fn enter_with(&self, psks: &[&[u8]], tree: Option<&[u8]>) -> Result<Entered, Refusal> {
+        let psks: Vec<_> = self.psks.iter().cloned().zip(psks.iter().copied()).collect();
         let member = self.joiner.with_psk(&psk_secret(&psks));
         let info = member.welcome_key().open(b"", self.welcome.encrypted_group_info.as_slice())?;
         let info: GroupInfo = decode(&info)?;

@@ -253,7 +253,7 @@ impl OwnDraft {
         entropy: &mut dyn Entropy,
     ) -> Result<Made, MakeError> {
         let psks = match (&self.psk, psk) {
-            (Some(id), Some(psk)) => vec![(id.clone(), psk.clone())],
+            (Some(id), Some(psk)) => vec![(id.clone(), &psk.expose()[..])],
             (None, None) => Vec::new(),
             _ => return Err(Refusal::Psk.into()),
         };

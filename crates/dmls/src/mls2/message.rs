@@ -116,7 +116,7 @@ impl Epoch {
     }
 
     /// Key and nonce of the sender data, from a sample of the ciphertext (RFC 9420 §6.3.2).
-    fn sender_data_key(&self, message: &PrivateMessage) -> AeadKey {
+    pub(super) fn sender_data_key(&self, message: &PrivateMessage) -> AeadKey {
         let ciphertext = message.ciphertext.as_slice();
         AeadKey::derive(&self.secrets.sender_data, &ciphertext[..ciphertext.len().min(32)])
     }
@@ -130,7 +130,7 @@ fn wipe(content: FramedContent) {
 }
 
 /// `SenderDataAAD` (RFC 9420 §6.3.2).
-fn sender_aad(message: &PrivateMessage) -> Vec<u8> {
+pub(super) fn sender_aad(message: &PrivateMessage) -> Vec<u8> {
     let mut out = encode(&message.group_id);
     out.extend(message.epoch.to_be_bytes());
     out.push(message.content_type);
@@ -138,7 +138,7 @@ fn sender_aad(message: &PrivateMessage) -> Vec<u8> {
 }
 
 /// `PrivateContentAAD` (RFC 9420 §6.3.1).
-fn content_aad(message: &PrivateMessage) -> Vec<u8> {
+pub(super) fn content_aad(message: &PrivateMessage) -> Vec<u8> {
     let mut out = sender_aad(message);
     push_vector(&mut out, message.authenticated_data.as_slice());
     out

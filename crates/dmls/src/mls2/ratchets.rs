@@ -51,7 +51,7 @@ enum Change {
 }
 
 /// What a leaf's first message does to the secret tree: a node goes, those beside the path come.
-struct OpenedLeaf {
+pub(super) struct OpenedLeaf {
     from: Place,
     beside: Vec<(Place, Secret)>,
 }
@@ -113,7 +113,7 @@ impl Ratchets {
     }
 
     /// A leaf's first ratchet (RFC 9420 §9.2); `label` is "application", handshakes are not private here.
-    fn open_leaf(&self, leaf: u32, label: &str) -> Result<(Secret, OpenedLeaf), Refusal> {
+    pub(super) fn open_leaf(&self, leaf: u32, label: &str) -> Result<(Secret, OpenedLeaf), Refusal> {
         let above = (0..=self.height).map(|height| Place::above(leaf, height));
         let held = above.filter_map(|place| Some((place, self.nodes.get(&place)?))).next();
         let (from, secret) = held.ok_or(Refusal::KeyUsed)?;
@@ -163,10 +163,10 @@ fn ahead(
     Ok(Turn { leaf, generation, key, change: Change::Ahead { next, passed, opened } })
 }
 
-fn key_of(secret: &Secret, generation: u32) -> AeadKey {
+pub(super) fn key_of(secret: &Secret, generation: u32) -> AeadKey {
     AeadKey::derive(secret, &generation.to_be_bytes())
 }
 
-fn following(secret: &Secret, generation: u32) -> Secret {
+pub(super) fn following(secret: &Secret, generation: u32) -> Secret {
     expand(secret, "secret", &generation.to_be_bytes())
 }

@@ -1,7 +1,7 @@
 //! The key schedule (RFC 9420 §8), one type a stage.
 
 use super::Refusal;
-use super::crypto::{AeadKey, Hash, KeyPair, derive, expand, extract, mac, mac_holds};
+use super::crypto::{AeadKey, Hash, KeyPair, derive, expand, extract, extract_bytes, mac, mac_holds};
 use super::wire::{PreSharedKeyId, encode};
 use crate::secret::Secret;
 use crate::suite::Suite;
@@ -93,14 +93,14 @@ impl Secrets {
 pub(super) const EXTERNAL_INIT: &[u8] = b"MLS 1.0 external init secret";
 
 /// `psk_secret` of these PSKs, in their order (RFC 9420 §8.4); 32 zero bytes for none.
-pub(super) fn psk_secret(psks: &[(PreSharedKeyId, Secret)]) -> Secret {
+pub(super) fn psk_secret(psks: &[(PreSharedKeyId, &[u8])]) -> Secret {
     let count = u16::try_from(psks.len()).unwrap_or(u16::MAX);
     let mut secret = Secret::new([0; 32]);
     for ((id, psk), index) in psks.iter().zip(0u16..) {
         let mut label = encode(id);
         label.extend(index.to_be_bytes());
         label.extend(count.to_be_bytes());
-        let input = expand(&extract(&Secret::new([0; 32]), psk), "derived psk", &label);
+        let input = expand(&extract_bytes(&Secret::new([0; 32]), psk), "derived psk", &label);
         secret = extract(&input, &secret);
     }
     secret

@@ -16,7 +16,7 @@ mod storage;
 mod view;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use openmls::prelude::MlsGroup;
 use openmls_traits::OpenMlsProvider;

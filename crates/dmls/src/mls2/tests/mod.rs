@@ -1,1 +1,9 @@
+//! Tests of the group: the RFC 9420 vectors, mixed groups with other libraries, damage.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+mod client;
+mod given;
+mod passive;
+mod protection;
+mod schedules;
+mod trees;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::Refusal;
-use super::super::wire::{TreeNode, decode, push_vector};
+use super::super::wire::{LeafNode, TreeNode, decode, push_vector};
 use super::leaf::Found;
 use super::node::{Body, Node, Parent};
 use super::place::{MAX_HEIGHT, Place};
@@ -50,7 +50,18 @@ impl Tree {
     /// Reads a tree that came from outside and checks all that a joiner checks of it (RFC 9420 §12.4.3.1), whose hash
     /// its epoch's GroupInfo signs.
     pub(crate) fn import(suite: &dyn Suite, group: &[u8], bytes: &[u8]) -> Result<Self, Refusal> {
-        let mut nodes: Vec<Option<TreeNode>> = decode(bytes)?;
+        let check = &mut |index, leaf: &LeafNode| Leaf::check(suite, leaf, Found::Tree { group, index });
+        let tree = Self::import_with(decode(bytes)?, check, suite)?;
+        tree.check_shape()?;
+        Ok(tree)
+    }
+
+    /// A tree of these nodes; `leaf` reads each leaf.
+    pub(in super::super) fn import_with(
+        mut nodes: Vec<Option<TreeNode>>,
+        leaf: ReadLeaf<'_>,
+        suite: &dyn Suite,
+    ) -> Result<Self, Refusal> {
         if !matches!(nodes.last(), Some(Some(_))) {
             return Err(Refusal::Tree);
         }
@@ -58,17 +69,18 @@ impl Tree {
         if height > MAX_HEIGHT {
             return Err(Refusal::Tree);
         }
-        let mut read = Read { suite, group, nodes: &mut nodes, index: Index::default() };
+        let mut read = Read { suite, leaf, nodes: &mut nodes, index: Index::default() };
         let root = read.node(Place { height, first: 0 })?;
-        let tree = Self { root, height, index: Arc::new(read.index) };
-        tree.check_shape()?;
-        Ok(tree)
+        Ok(Self { root, height, index: Arc::new(read.index) })
     }
 }
 
+/// How the leaf at an index is read.
+type ReadLeaf<'a> = &'a mut dyn FnMut(u32, &LeafNode) -> Result<Leaf, Refusal>;
+
 struct Read<'a> {
     suite: &'a dyn Suite,
-    group: &'a [u8],
+    leaf: ReadLeaf<'a>,
     nodes: &'a mut [Option<TreeNode>],
     index: Index,
 }
@@ -99,7 +111,7 @@ impl Read<'_> {
             None => Ok(Node::empty()),
             Some(TreeNode::Parent(_)) => Err(Refusal::Tree),
             Some(TreeNode::Leaf(leaf)) => {
-                let leaf = Leaf::check(self.suite, &leaf, Found::Tree { group: self.group, index })?;
+                let leaf = (self.leaf)(index, &leaf)?;
                 self.index.note_leaf(index, &leaf);
                 Ok(Node::of_leaf(leaf))
             }

@@ -311,6 +311,23 @@ impl Tree {
     }
 }
 
+#[cfg(test)]
+impl Tree {
+    /// The tree hash of a subtree.
+    pub(crate) fn hash_at(&self, wanted: Place) -> Hash {
+        let node = self.root.at(self.place(), wanted);
+        // Nothing stands for all that is below it.
+        if node.is_empty() { Node::empty().hash(wanted) } else { node.hash(wanted) }
+    }
+
+    /// The node indices of a subtree's resolution.
+    pub(crate) fn resolution_at(&self, wanted: Place) -> Vec<u32> {
+        let mut targets = Vec::new();
+        self.root.at(self.place(), wanted).resolve(wanted, usize::MAX, &mut targets);
+        targets.into_iter().map(|target| target.place.node_index()).collect()
+    }
+}
+
 impl fmt::Debug for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tree({} members, height {})", self.members(), self.height)

@@ -14,13 +14,13 @@ use sha2::{Digest, Sha256};
 use crate::entropy::{Entropy, EntropyError};
 
 /// Reproducible randomness; fails for good after a number of draws, if told so.
-pub(super) struct Seeded {
+pub(crate) struct Seeded {
     state: [u8; 32],
     draws_left: Option<usize>,
 }
 
 impl Seeded {
-    pub(super) fn new(seed: &str) -> Self {
+    pub(crate) fn new(seed: &str) -> Self {
         Self { state: Sha256::digest(seed).into(), draws_left: None }
     }
 
