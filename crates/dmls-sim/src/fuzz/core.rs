@@ -189,7 +189,7 @@ fn desired(devices: &[&Live]) -> Desired {
         let joined = Locator(format!("$join-{}", live.own.device().user));
         (live.own.device().clone(), DesiredDevice { key: live.own.key(), joined })
     };
-    Desired { devices: devices.iter().map(facts).collect::<BTreeMap<_, _>>() }
+    devices.iter().map(facts).collect()
 }
 
 fn welcome_to(device: &Device, commit: &OutgoingCommit, locator: Locator) -> Result<Welcome, Fault> {

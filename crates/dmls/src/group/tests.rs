@@ -73,7 +73,7 @@ fn mallory_and_bob() -> (Group, Group, Counter) {
     let (mallory, bob) = (own("mallory", 1), own("bob", 2));
     let vouched =
         |own: &OwnDevice| (own.device().clone(), DesiredDevice { key: own.key(), joined: Locator("$join".into()) });
-    let desired = Desired { devices: [vouched(&mallory), vouched(&bob)].into() };
+    let desired: Desired = [vouched(&mallory), vouched(&bob)].into_iter().collect();
     let new = |own: &Arc<OwnDevice>| Group::new(GroupId::new("!r"), own.clone(), Settings::default());
     let (mut one, mut two) = (new(&mallory), new(&bob));
     take(one.create(NOW, &mut entropy).unwrap());
