@@ -1,6 +1,5 @@
 //! The scene of the core's targets: a small group that forked, merged, grew and shrank, the same every time.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use dmls::device::{Credential, OwnDevice, SigningKey};

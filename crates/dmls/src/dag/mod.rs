@@ -5,6 +5,8 @@
 
 mod index;
 mod lineage;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -191,7 +193,7 @@ impl Dag {
         &self.desired
     }
 
-    /// The digest of D that commits carry (SPEC §4.2).
+    /// The digest of D that commits carry (SPEC §2.3).
     pub(crate) fn membership_digest(&self) -> [u8; 32] {
         let devices = || self.desired.devices.iter().map(|(device, facts)| (device, &facts.key.0));
         *self.membership.get_or_init(|| wire::membership_digest(devices()))

@@ -425,6 +425,7 @@ impl Group {
             let mut desired = self.dag.desired().clone();
             desired.devices.extend(processed.added.iter().map(believed));
             self.dag.set_desired(desired);
+            batch.writes.push(self.desired_record());
         }
         let creator = processed.committer.device.clone();
         if creator == *self.own.device() && processed.staged.is_some() {

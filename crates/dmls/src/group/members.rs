@@ -13,7 +13,7 @@ impl Group {
             return Verdict::Known;
         }
         self.dag.set_desired(desired);
-        batch.writes.push(self.group_record());
+        batch.writes.push(self.desired_record());
         Verdict::Applied(Applied::Fact)
     }
 

@@ -12,6 +12,8 @@ mod joins;
 mod members;
 mod messages;
 mod outgoing;
+#[cfg(test)]
+mod past_tests;
 #[cfg(dmls_mutants)]
 pub mod portrait;
 mod records;

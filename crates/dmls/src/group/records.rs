@@ -23,7 +23,7 @@ use crate::mls::View;
 use crate::pending::Waiting;
 use crate::secret::Secret;
 
-/// One record a group: desired devices, departures, deadlines.
+/// Two records a group: departures and deadlines; D.
 pub(crate) const GROUP: Table = Table("dmls.group");
 /// One record an epoch: its stub.
 pub(crate) const EPOCH: Table = Table("dmls.epoch");
@@ -40,6 +40,9 @@ pub(crate) const CLOSED: Table = Table("dmls.closed");
 
 const VERSION: u8 = 1;
 
+/// What the key of D ends with.
+const DESIRED: &[u8] = b"D";
+
 /// Message counts of one epoch.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(super) struct Traffic {
@@ -49,7 +52,6 @@ pub(super) struct Traffic {
 
 #[derive(Serialize, Deserialize)]
 struct GroupRecord {
-    desired: Desired,
     departures: Vec<(Locator, Departure)>,
     due_since: Option<Timestamp>,
     last_sent: Option<EpochId>,
@@ -227,13 +229,21 @@ impl Group {
 
     pub(super) fn group_record(&self) -> Write {
         let record = GroupRecord {
-            desired: self.dag.desired().clone(),
             departures: self.departures.iter().map(|(event, left)| (event.clone(), left.clone())).collect(),
             due_since: self.due_since,
             last_sent: self.last_sent,
             heard: self.heard,
         };
         Write::put(GROUP, self.prefix(), to_record(VERSION, &record))
+    }
+
+    /// D, apart from the rest, which changes far more often.
+    pub(super) fn desired_record(&self) -> Write {
+        let (key, desired) = (self.key(&[DESIRED]), self.dag.desired());
+        if desired.devices.is_empty() {
+            return Write::delete(GROUP, key);
+        }
+        Write::put(GROUP, key, to_record(VERSION, desired))
     }
 
     pub(super) fn epoch_record(&self, id: &EpochId) -> Option<Write> {
@@ -353,15 +363,16 @@ impl Group {
         let prefix = this.prefix();
         if let Some(bytes) = records.get(GROUP, &prefix).map_err(LoadError::Store)? {
             let record: GroupRecord = read(GROUP, &bytes)?;
-            this.dag.set_desired(record.desired);
             this.departures = record.departures.into_iter().collect();
             this.due_since = record.due_since;
             this.last_sent = record.last_sent;
             this.heard = record.heard;
         }
+        let desired = records.get(GROUP, &this.key(&[DESIRED])).map_err(LoadError::Store)?;
+        let desired = desired.map(|bytes| read(GROUP, &bytes)).transpose()?.unwrap_or_default();
         let epochs = scan(records, EPOCH, &prefix)?;
         let epochs = epochs.iter().map(|(_, bytes)| read(EPOCH, bytes)).collect::<Result<_, _>>()?;
-        this.dag = restore(epochs, this.dag.desired().clone()).ok_or(LoadError::Damaged(EPOCH.0))?;
+        this.dag = restore(epochs, desired).ok_or(LoadError::Damaged(EPOCH.0))?;
         for (_, bytes) in scan(records, PENDING, &prefix)? {
             this.pending.insert(read(PENDING, &bytes)?);
         }

@@ -68,7 +68,7 @@ pub(super) fn own(name: &str, seed: u8) -> Arc<OwnDevice> {
 }
 
 /// Mallory made the group and added Bob; both stand in the same epoch.
-fn mallory_and_bob() -> (Group, Group, Counter) {
+pub(super) fn mallory_and_bob() -> (Group, Group, Counter) {
     let mut entropy = Counter(0);
     let (mallory, bob) = (own("mallory", 1), own("bob", 2));
     let vouched =
