@@ -83,8 +83,9 @@ impl Members {
 
     /// These members without those in the places `gone`, and with `new`.
     pub(crate) fn with(&self, gone: impl IntoIterator<Item = LeafIndex>, new: impl IntoIterator<Item = Leaf>) -> Self {
-        let mut changed = self.clone();
-        gone.into_iter().for_each(|index| changed.remove(index));
+        let (mut changed, new) = (self.clone(), new.into_iter().collect::<Vec<_>>());
+        // All that goes does so first: a device may have come to another's place.
+        gone.into_iter().chain(new.iter().map(|leaf| leaf.index)).for_each(|index| changed.remove(index));
         new.into_iter().for_each(|leaf| changed.put(leaf));
         changed
     }
@@ -117,8 +118,8 @@ impl Members {
         }
     }
 
+    /// Into a free place.
     fn put(&mut self, leaf: Leaf) {
-        self.remove(leaf.index);
         let leaf = Arc::new(leaf);
         if !self.by_device.contains_key(&leaf.device) {
             self.by_device.insert(ByDevice(leaf.clone()), ());
@@ -160,5 +161,38 @@ impl PartialOrd for ByDevice {
 impl Ord for ByDevice {
     fn cmp(&self, other: &Self) -> Ordering {
         self.0.device.cmp(&other.0.device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn leaf(index: u32, user: &str) -> Leaf {
+        Leaf { index: LeafIndex(index), device: Device::new(user, "D"), key: SignatureKey([1; 32]) }
+    }
+
+    /// One comes to the place that another had, who has a third one's now: all three are found.
+    #[test]
+    fn members_that_change_places_are_found() {
+        let before: Members = [leaf(0, "a"), leaf(1, "b"), leaf(2, "c")].into_iter().collect();
+        let after = before.following(vec![leaf(0, "c"), leaf(1, "a"), leaf(2, "d"), leaf(4, "b")]);
+        let places = |device: &str| after.leaf_of(&Device::new(device, "D")).map(|leaf| leaf.index.0);
+        assert_eq!(["a", "b", "c", "d"].map(places), [Some(1), Some(4), Some(0), Some(2)]);
+        assert_eq!(after.iter().map(|leaf| leaf.index.0).collect::<Vec<_>>(), [0, 1, 2, 4]);
+        assert_eq!(before.lacking_in(&after).count(), 0);
+        assert_eq!(after.lacking_in(&before).collect::<Vec<_>>(), [&leaf(2, "d")]);
+        assert!(before.same_devices(&before.following(vec![leaf(5, "b"), leaf(1, "a"), leaf(2, "c")])));
+    }
+
+    /// A commit's adds take the leftmost free places.
+    #[test]
+    fn who_is_added_takes_the_leftmost_free_place() {
+        let before: Members = [leaf(0, "a"), leaf(2, "c")].into_iter().collect();
+        let after = before.admitting(&[leaf(u32::MAX, "d"), leaf(u32::MAX, "e")]);
+        let places = after.iter().map(|leaf| leaf.device.user.as_str()).collect::<Vec<_>>();
+        assert_eq!(places, ["a", "d", "c", "e"]);
+        assert_eq!(after.iter().map(|leaf| leaf.index.0).collect::<Vec<_>>(), [0, 1, 2, 3]);
     }
 }
