@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 
 use crate::entropy::{Entropy, EntropyError};
 use crate::id::{Device, SignatureKey};
-use crate::mls::provider::{Signer, sign};
+use crate::mls::Maker;
+use crate::suite::{Signer, Suite, X25519_ED25519};
 
 /// The only credential version there is.
 const VERSION: u8 = 1;
@@ -18,40 +19,54 @@ const LABEL: &[u8] = b"DMLS 1.0 credential";
 const SUITE: u16 = 0x0001;
 const RECORD_VERSION: u8 = 1;
 
-/// The Ed25519 key with which a device signs its leaves, commits and messages. Never the device's Matrix key.
-pub struct SigningKey(Signer);
+/// The key with which a device signs its leaves, commits and messages. Never the device's Matrix key.
+pub struct SigningKey {
+    suite: &'static dyn Suite,
+    signer: Box<dyn Signer>,
+}
 
 impl SigningKey {
     /// A fresh key from the caller's randomness.
+    ///
+    /// # Errors
+    /// If the randomness fails.
     pub fn generate(entropy: &mut dyn Entropy) -> Result<Self, EntropyError> {
-        let mut seed = Zeroizing::new([0; 32]);
-        entropy.fill(seed.as_mut())?;
-        Ok(Self::from_bytes(&seed))
+        Self::generate_in(X25519_ED25519, entropy)
     }
 
-    /// The key with this 32-byte seed (RFC 8032).
+    /// As [`Self::generate`], for another suite.
+    ///
+    /// # Errors
+    /// If the randomness fails.
+    pub fn generate_in(suite: &'static dyn Suite, entropy: &mut dyn Entropy) -> Result<Self, EntropyError> {
+        let mut seed = Zeroizing::new([0; 32]);
+        entropy.fill(seed.as_mut())?;
+        Ok(Self::from_bytes_in(suite, &seed))
+    }
+
+    /// The Ed25519 key with this 32-byte seed (RFC 8032).
     pub fn from_bytes(seed: &[u8; 32]) -> Self {
-        Self(Signer::from_seed(seed))
+        Self::from_bytes_in(X25519_ED25519, seed)
+    }
+
+    /// The key with this seed, for another suite.
+    pub fn from_bytes_in(suite: &'static dyn Suite, seed: &[u8; 32]) -> Self {
+        Self { suite, signer: suite.signer(seed) }
     }
 
     /// The 32-byte seed.
     pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
-        self.0.seed()
+        self.signer.seed()
     }
 
     /// The public half.
     pub fn public(&self) -> SignatureKey {
-        SignatureKey(self.0.public())
+        SignatureKey(self.signer.public())
     }
 
     /// Signs `message`.
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message)
-    }
-
-    /// As the MLS library wants it.
-    pub(crate) fn signer(&self) -> &Signer {
-        &self.0
+        self.signer.sign(message)
     }
 }
 
@@ -130,7 +145,7 @@ impl Credential {
     fn check(&self, key: &SignatureKey) -> Result<(), CredentialError> {
         let signature: &[u8; 64] = self.signature.as_slice().try_into().map_err(|_| CredentialError::Malformed)?;
         let payload = Self::payload(&self.device, key, self.generation);
-        let valid = sign::strict_verify(&self.device_key, &payload, signature);
+        let valid = X25519_ED25519.verify(&self.device_key, &payload, signature);
         if valid { Ok(()) } else { Err(CredentialError::Signature) }
     }
 
@@ -156,7 +171,7 @@ impl Credential {
 /// Checks a signature by a [`SigningKey`]: Ed25519 with strict verification, so that weak keys and malleable signatures
 /// are refused (RFC 8032 §5.1.7, SPEC §5.2).
 pub fn verify_strict(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-    sign::verify(key, message, signature)
+    X25519_ED25519.verify(key, message, signature)
 }
 
 /// This device, able to sign as itself.
@@ -164,6 +179,8 @@ pub fn verify_strict(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bo
 pub struct OwnDevice {
     signing: SigningKey,
     credential: Credential,
+    /// The credential as leaves carry it.
+    identity: Vec<u8>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -184,7 +201,7 @@ impl OwnDevice {
     ) -> Result<Self, CredentialError> {
         let credential = Credential { device, device_key, generation, signature: signature.to_vec() };
         credential.check(&signing.public())?;
-        Ok(Self { signing, credential })
+        Ok(Self { signing, identity: credential.encode(), credential })
     }
 
     /// User and device id.
@@ -201,8 +218,15 @@ impl OwnDevice {
         &self.signing
     }
 
-    pub(crate) fn credential(&self) -> &Credential {
-        &self.credential
+    /// The suite of its keys.
+    pub fn suite(&self) -> &'static dyn Suite {
+        self.signing.suite
+    }
+
+    /// What makes its leaves.
+    pub(crate) fn maker(&self) -> Maker<'_> {
+        let SigningKey { suite, signer } = &self.signing;
+        Maker { suite: *suite, signer: &**signer, identity: &self.identity, extensions: &[] }
     }
 
     /// The record to store. Secret.
@@ -212,12 +236,24 @@ impl OwnDevice {
     }
 
     /// Reads a stored record back.
+    ///
+    /// # Errors
+    /// If it is none, or the device key did not vouch for the key in it.
     pub fn from_record(bytes: &[u8]) -> Result<Self, CredentialError> {
+        Self::from_record_in(X25519_ED25519, bytes)
+    }
+
+    /// As [`Self::from_record`], for another suite.
+    ///
+    /// # Errors
+    /// If it is none, or the device key did not vouch for the key in it.
+    pub fn from_record_in(suite: &'static dyn Suite, bytes: &[u8]) -> Result<Self, CredentialError> {
         let record: OwnDeviceRecord =
             crate::codec::from_record(RECORD_VERSION, bytes).map_err(|_| CredentialError::Malformed)?;
         let seed = Zeroizing::new(record.seed);
         let seed: &[u8; 32] = seed.as_slice().try_into().map_err(|_| CredentialError::Malformed)?;
-        let own = Self { signing: SigningKey::from_bytes(seed), credential: record.credential };
-        own.credential.check(&own.key()).map(|()| own)
+        let (signing, credential) = (SigningKey::from_bytes_in(suite, seed), record.credential);
+        credential.check(&signing.public())?;
+        Ok(Self { signing, identity: credential.encode(), credential })
     }
 }

@@ -118,12 +118,21 @@ pub enum GroupError {
     /// The group has as many heads as it may.
     #[error("the group has too many heads")]
     TooManyHeads,
-    /// The MLS library failed on this device's own state.
-    #[error("MLS state: {0}")]
-    Mls(&'static str),
+    /// What was to be committed or sealed does not go, for MLS.
+    #[error("MLS refuses it: {}", .0.code())]
+    Refused(Reason),
     /// The GroupInfo cannot be used for an external commit.
     #[error("unusable GroupInfo: {}", .0.code())]
     GroupInfo(Reason),
+}
+
+impl From<crate::mls::MakeError> for GroupError {
+    fn from(error: crate::mls::MakeError) -> Self {
+        match error {
+            crate::mls::MakeError::Entropy(error) => Self::Entropy(error),
+            crate::mls::MakeError::Refused(refusal) => Self::Refused(refusal.into()),
+        }
+    }
 }
 
 /// Why stored records could not be read back.

@@ -13,13 +13,12 @@ pub mod entropy;
 pub mod error;
 mod frame;
 pub mod group;
+mod held;
 pub mod id;
 pub mod input;
 pub mod journal;
 mod members;
 mod mls;
-#[allow(dead_code)]
-mod mls2;
 #[cfg(test)]
 mod model;
 pub mod package;

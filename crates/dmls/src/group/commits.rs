@@ -8,16 +8,15 @@ use super::{Batch, Group, rejected};
 use crate::dag::{Epoch, Removal};
 use crate::defence;
 use crate::effect::{Applied, EpochKind, EpochRef, Missing, Notice, Publish, Settled, Verdict};
-use crate::entropy::Entropy;
 use crate::error::{GroupError, Reason};
 use crate::frame::{CommitFrame, CommitSender};
 use crate::id::{Device, EpochId, Height, LeafIndex, Locator, Timestamp};
 use crate::input::BaseProof;
 use crate::members::{Leaf, Members};
-use crate::mls::{self, ProcessFailure, Processed};
+use crate::mls::{Draft, Entered, Refusal};
 use crate::pending::{Kind, On, Waiting};
 use crate::secret::{InputKind, Secret, grant_psk, merge_value, no_chain, psk_secret};
-use crate::wire::{self, Change, CommitData, Justification};
+use crate::wire::{self, Change, CommitData, Justification, PskId};
 
 /// A commit on its way: raw bytes and where they came from.
 struct Arrived {
@@ -36,6 +35,40 @@ struct MergeInputs {
     granted: bool,
 }
 
+/// A commit that MLS accepts and that keeps to the table of SPEC §3.1.
+struct Processed {
+    committer: Leaf,
+    added: Vec<Leaf>,
+    removed: Vec<Leaf>,
+    members: Members,
+    /// The new epoch, and the M with which it was entered; `None` when it removes this device.
+    entered: Option<(MergeInputs, Entered)>,
+}
+
+impl Processed {
+    fn of(draft: &Draft, base: &EpochId, before: &Members) -> Result<Self, Reason> {
+        let committer = draft.committing_member()?;
+        check_psk(draft, base, &committer)?;
+        Ok(Self {
+            added: draft.added_members()?,
+            removed: draft.removed_members()?,
+            members: draft.members_after(before)?,
+            committer,
+            entered: None,
+        })
+    }
+}
+
+/// A member's PSK names this base and its own leaf; an external commit has none.
+fn check_psk(draft: &Draft, base: &EpochId, committer: &Leaf) -> Result<(), Reason> {
+    let named = draft.psk_id().map(PskId::parse).transpose()?;
+    let fits = match named {
+        None => draft.is_external(),
+        Some(psk) => !draft.is_external() && psk.base == *base && psk.leaf == committer.index,
+    };
+    if fits || !defence::on("C2") { Ok(()) } else { Err(Reason::BadPsk) }
+}
+
 /// What one look at a commit came to.
 enum Look {
     Accepted(EpochId),
@@ -51,14 +84,13 @@ impl Group {
         locator: Option<Locator>,
         from: String,
         now: Timestamp,
-        entropy: &mut dyn Entropy,
         batch: &mut Batch,
     ) -> Result<Verdict, GroupError> {
         let arrived = Arrived { bytes, locator, from, answered: None };
-        let look = self.look_at(&arrived, now, entropy, batch)?;
+        let look = self.look_at(&arrived, now, batch)?;
         let verdict = match look {
             Look::Accepted(epoch) => {
-                self.release_waiting(epoch, now, entropy, batch)?;
+                self.release_waiting(epoch, now, batch)?;
                 Verdict::Applied(Applied::Commit { epoch })
             }
             Look::Known => Verdict::Known,
@@ -111,7 +143,6 @@ impl Group {
         &mut self,
         epoch: EpochId,
         now: Timestamp,
-        entropy: &mut dyn Entropy,
         batch: &mut Batch,
     ) -> Result<(), GroupError> {
         let mut made = vec![epoch];
@@ -120,8 +151,8 @@ impl Group {
                 let Some(waiting) = self.pending.remove(&key) else { continue };
                 let (locator, since) = (waiting.locator.clone(), waiting.since);
                 let verdict = match waiting.kind {
-                    Kind::Message => self.open_waiting(waiting, entropy, batch)?,
-                    Kind::Commit => match self.look_again(waiting, since, now, entropy, batch)? {
+                    Kind::Message => self.open_waiting(waiting, batch)?,
+                    Kind::Commit => match self.look_again(waiting, since, now, batch)? {
                         Some(Verdict::Applied(Applied::Commit { epoch })) => {
                             made.push(epoch);
                             Some(Verdict::Applied(Applied::Commit { epoch }))
@@ -144,12 +175,11 @@ impl Group {
         waiting: Waiting,
         since: Timestamp,
         now: Timestamp,
-        entropy: &mut dyn Entropy,
         batch: &mut Batch,
     ) -> Result<Option<Verdict>, GroupError> {
         let Waiting { bytes, locator, from, hint, until, .. } = waiting;
         let arrived = Arrived { bytes, locator, from, answered: None };
-        Ok(match self.look_at(&arrived, now, entropy, batch)? {
+        Ok(match self.look_at(&arrived, now, batch)? {
             Look::Accepted(epoch) => Some(Verdict::Applied(Applied::Commit { epoch })),
             Look::Known => Some(Verdict::Known),
             Look::Refused(reason, who) => Some(rejected(reason, who)),
@@ -168,7 +198,6 @@ impl Group {
         &mut self,
         arrived: &Arrived,
         now: Timestamp,
-        entropy: &mut dyn Entropy,
         batch: &mut Batch,
     ) -> Result<Look, GroupError> {
         let hash: [u8; 32] = Sha256::digest(&arrived.bytes).into();
@@ -192,7 +221,8 @@ impl Group {
         if !judged && let Err(reason) = self.admissible(base, &data, frame.sender, id, &proof) {
             return Ok(Look::Refused(reason, None));
         }
-        let (inputs, processed) = match self.process(&data, &frame, &proof, arrived, entropy)? {
+        let before = base.members.clone();
+        let processed = match self.process(&data, &frame, &proof, arrived, &before) {
             Ok(done) => done,
             Err(Look::Refused(reason, _)) => {
                 self.note_failure(reason, &data, proof, blame.as_ref(), arrived, now, batch);
@@ -200,7 +230,7 @@ impl Group {
             }
             Err(look) => return Ok(look),
         };
-        if processed.staged.is_none() && processed.added.iter().any(|leaf| leaf.device == *self.own.device()) {
+        if processed.entered.is_none() && processed.added.iter().any(|leaf| leaf.device == *self.own.device()) {
             // Removed and added anew (SPEC §3.12): its Welcome brings this device there.
             return Ok(Look::Wait(On::Welcome(id)));
         }
@@ -208,8 +238,7 @@ impl Group {
         if let Err(reason) = place.and_then(|()| changes_match(&data.changes, &processed, frame.sender)) {
             return Ok(Look::Refused(reason, blame));
         }
-        let before = base.members.clone();
-        Ok(self.accept(hash, arrived, data, inputs, proof, processed, &before, now, batch))
+        Ok(self.accept(hash, arrived, data, proof, processed, now, batch))
     }
 
     /// The cryptography of a commit whose bookkeeping is right; `Err` when it waits for M or is refused.
@@ -219,38 +248,31 @@ impl Group {
         frame: &CommitFrame<'_>,
         proof: &BaseProof,
         arrived: &Arrived,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Result<(MergeInputs, Processed), Look>, GroupError> {
-        let (base, group) = (data.base.id, self.id.as_bytes());
-        let Some(view) = self.views.get(&base) else { return Ok(Err(Look::Refused(Reason::BeyondWindow, None))) };
-        if let Some(inputs) = self.merge_inputs(data, frame, arrived.answered.as_ref(), entropy) {
-            let psk = psk_secret(&no_chain(), &inputs.m);
-            match mls::process(view, &base, group, &arrived.bytes, psk, entropy) {
-                Ok(processed) => return Ok(Ok((inputs, processed))),
-                Err(ProcessFailure::Own(error)) => return Err(error),
+        before: &Members,
+    ) -> Result<Processed, Look> {
+        let refuse = |reason: Reason| Look::Refused(reason, None);
+        let held = self.held.get(&data.base.id).ok_or(refuse(Reason::BeyondWindow))?;
+        let draft = held.epoch.read(&arrived.bytes).map_err(|refusal| refuse(refusal.into()))?;
+        let processed = Processed::of(&draft, &data.base.id, before).map_err(refuse)?;
+        if draft.removes_own() {
+            // Whoever is removed derives nothing of the new epoch, and needs no M to see that it is out of it.
+            return Ok(processed);
+        }
+        if let Some(refusal) = draft.closed() {
+            return Err(refuse(refusal.into()));
+        }
+        if let Some(inputs) = self.merge_inputs(data, frame, arrived.answered.as_ref()) {
+            let psk = draft.psk_id().map(|_| psk_secret(&no_chain(), &inputs.m));
+            match draft.finish(psk.as_ref()) {
+                Ok(entered) => return Ok(Processed { entered: Some((inputs, entered)), ..processed }),
                 // A grant can lie to one member alone: then M is missing as if there were none.
-                Err(ProcessFailure::Rejected(Reason::Forged)) if inputs.granted => {}
-                Err(ProcessFailure::Rejected(reason)) => return Ok(Err(Look::Refused(reason, None))),
+                Err(Refusal::ConfirmationTag) if inputs.granted => {}
+                Err(refusal) => return Err(refuse(refusal.into())),
             }
         }
-        // Whoever is removed derives nothing of the new epoch, and needs no M to see that it is out of it.
-        let nothing = merge_value(Vec::new());
-        match mls::process(view, &base, group, &arrived.bytes, psk_secret(&no_chain(), &nothing), entropy) {
-            Ok(processed) if processed.staged.is_none() => {
-                return Ok(Ok((MergeInputs { m: nothing, granted: false }, processed)));
-            }
-            Err(ProcessFailure::Own(error)) => return Err(error),
-            _ => {}
-        }
-        // Only what its committer signed, and what opens here, is worth the wait.
-        match mls::check_without_psk(view, group, &arrived.bytes, entropy) {
-            Ok(()) => {
-                let resolves = data.resolves.iter().map(|head| head.id).collect();
-                Ok(Err(Look::Wait(On::MergeValue { epoch: wire::epoch_id(group, proof), resolves })))
-            }
-            Err(ProcessFailure::Own(error)) => Err(error),
-            Err(ProcessFailure::Rejected(reason)) => Ok(Err(Look::Refused(reason, None))),
-        }
+        // Its committer signed it and it opens here: it is worth the wait.
+        let resolves = data.resolves.iter().map(|head| head.id).collect();
+        Err(Look::Wait(On::MergeValue { epoch: wire::epoch_id(self.id.as_bytes(), proof), resolves }))
     }
 
     /// Others may be able to process what this device cannot: its epoch is remembered (SPEC §5.8).
@@ -364,7 +386,6 @@ impl Group {
         data: &CommitData,
         frame: &CommitFrame<'_>,
         answered: Option<&Secret>,
-        entropy: &mut dyn Entropy,
     ) -> Option<MergeInputs> {
         if let Some(m) = answered {
             return Some(MergeInputs { m: m.clone(), granted: false });
@@ -377,13 +398,13 @@ impl Group {
         if held.len() == data.resolves.len() {
             return Some(MergeInputs { m: merge_value(held), granted: false });
         }
-        let view = self.views.get(&data.base.id).filter(|_| frame.sender != CommitSender::New)?;
+        let base = self.held.get(&data.base.id).filter(|_| frame.sender != CommitSender::New)?;
         // Where this device left a leaf behind, the granter counts on nothing that it may hold there all the same.
         let usable: Vec<_> = held.iter().filter(|(_, id, _)| self.is_usable_here(id, data)).cloned().collect();
         let context = grant_context(data);
-        let mut open = |shared: Vec<_>| {
+        let open = |shared: Vec<_>| {
             let psk = grant_psk(&no_chain(), &merge_value(shared));
-            mls::open_grant(view, self.id.as_bytes(), &data.grants, &context, &psk, entropy)
+            base.epoch.open_grant(&data.grants, &context, &psk)
         };
         let less = usable.len() < held.len();
         let granted = open(usable).or_else(|| if less { open(held) } else { None });
@@ -405,10 +426,8 @@ impl Group {
         hash: [u8; 32],
         arrived: &Arrived,
         data: CommitData,
-        inputs: MergeInputs,
         proof: BaseProof,
         processed: Processed,
-        before: &Members,
         now: Timestamp,
         batch: &mut Batch,
     ) -> Look {
@@ -428,20 +447,14 @@ impl Group {
             batch.writes.push(self.desired_record());
         }
         let creator = processed.committer.device.clone();
-        if creator == *self.own.device() && processed.staged.is_some() {
+        if creator == *self.own.device() && processed.entered.is_some() {
             batch.notices.push(Notice::Clone { epoch: id });
         }
         let equivocation = self.note_equivocation(&data, &creator, id, batch);
-        let (members, own_leaf, merge_export, view) = match processed.staged {
-            Some(staged) => {
-                let facts = staged.facts;
-                (before.following(facts.leaves), Some(facts.own_leaf), Some(facts.merge_export), Some(staged.view))
-            }
-            None => {
-                let kept = before.with(processed.removed.iter().map(|leaf| leaf.index), []);
-                (kept.admitting(&processed.added), None, None, None)
-            }
-        };
+        let Processed { committer: _, added, removed, members, entered } = processed;
+        let (inputs, entered) = entered.unzip();
+        let own_leaf = entered.as_ref().map(|entered| LeafIndex(entered.epoch.own()));
+        let granted = inputs.as_ref().is_some_and(|inputs: &MergeInputs| inputs.granted);
         if own_leaf.is_none() {
             batch.notices.push(Notice::RemovedHere { epoch: id });
         }
@@ -454,23 +467,23 @@ impl Group {
             commit_hash: hash,
             proof,
             members,
-            added: processed.added.iter().map(|leaf| leaf.device.clone()).collect(),
-            removed: removals(&data.changes, &processed.removed),
+            added: added.iter().map(|leaf| leaf.device.clone()).collect(),
+            removed: removals(&data.changes, &removed),
             first_seen: now,
             own_leaf,
             own: false,
             healing: false,
             entry: false,
-            held: view.is_some(),
+            held: entered.is_some(),
             abandoned: false,
             equivocation,
-            merge_export,
-            merge_inputs: own_leaf.map(|_| inputs.m),
-            granted: inputs.granted,
+            merge_export: entered.as_ref().map(|entered| entered.merge_export.clone()),
+            merge_inputs: inputs.map(|inputs| inputs.m),
+            granted,
             base: Some(data.base),
             resolves: data.resolves,
         };
-        self.insert(epoch, view, Some(&arrived.bytes), batch);
+        self.insert(epoch, entered, Some(&arrived.bytes), batch);
         Look::Accepted(id)
     }
 
@@ -548,7 +561,6 @@ impl Group {
         epoch: &EpochId,
         value: &[u8],
         now: Timestamp,
-        entropy: &mut dyn Entropy,
         batch: &mut Batch,
     ) -> Result<Verdict, GroupError> {
         let waits = |on: &On| matches!(on, On::MergeValue { epoch: waiting, .. } if waiting == epoch);
@@ -563,13 +575,13 @@ impl Group {
             answered: Some(answered),
         };
         // A wrong answer must not end the wait: only an accepted commit leaves the pool.
-        match self.look_at(&arrived, now, entropy, batch)? {
+        match self.look_at(&arrived, now, batch)? {
             Look::Accepted(epoch) => {
                 self.pending.remove(&key);
                 batch.writes.push(self.forget_waiting(&key));
                 let verdict = Verdict::Applied(Applied::Commit { epoch });
                 batch.settled.push(Settled { locator: waiting.locator, verdict });
-                self.release_waiting(epoch, now, entropy, batch)?;
+                self.release_waiting(epoch, now, batch)?;
                 Ok(Verdict::Applied(Applied::Commit { epoch }))
             }
             Look::Refused(reason, _) => Ok(rejected(reason, None)),

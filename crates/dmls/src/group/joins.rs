@@ -1,7 +1,5 @@
 //! Coming into the group: genesis, Welcome, external commit.
 
-use std::collections::BTreeMap;
-
 use sha2::{Digest, Sha256};
 
 use super::outgoing::welcome_context;
@@ -16,7 +14,7 @@ use crate::id::{Device, Height, LeafIndex, Locator, Timestamp};
 use crate::input::{BaseProof, Welcome};
 use crate::journal::Durable;
 use crate::members::Members;
-use crate::mls::{self, EpochFacts};
+use crate::mls::{self, Door, Entered, Invitation};
 use crate::package::KeyPackages;
 use crate::secret::{no_chain, psk_secret};
 use crate::wire::{self, Change, CommitData};
@@ -34,19 +32,21 @@ impl Group {
         if !self.dag.is_empty() {
             return Err(GroupError::Exists);
         }
-        let (view, facts) = mls::create(self.id.as_bytes(), &self.own, entropy)?;
-        let id = facts.id;
-        let mut epoch = self.entry_epoch(facts, None, EpochKind::Genesis, self.own.device().clone(), now);
+        let entered = mls::Epoch::create(self.id.as_bytes(), &self.own.maker(), entropy)?;
+        let id = entered.epoch.id();
+        let members = entered.epoch.tree().vouched_members().map_err(GroupError::GroupInfo)?;
+        let mut epoch = self.entry_epoch(&entered, members, None, EpochKind::Genesis, self.own.device().clone(), now);
         epoch.own = true;
         let mut batch = Batch::default();
-        self.insert(epoch, Some(view), None, &mut batch);
+        self.insert(epoch, Some(entered), None, &mut batch);
         self.note_due(now, &mut batch);
         Ok(batch.done(Verdict::Applied(Applied::Joined { epoch: id })))
     }
 
     fn entry_epoch(
         &self,
-        facts: EpochFacts,
+        entered: &Entered,
+        members: Members,
         data: Option<CommitData>,
         kind: EpochKind,
         creator: Device,
@@ -58,25 +58,25 @@ impl Group {
         };
         let removal = |change: crate::wire::Justification| Removal { device: change.device, event: change.event };
         Epoch {
-            id: facts.id,
+            id: entered.epoch.id(),
             height: data.as_ref().map_or(Height(0), |data| self.child_height(data)),
             creator,
             kind,
             locator: Locator::default(),
             commit_hash: [0; 32],
-            proof: facts.proof,
-            members: self.members_near(data.as_ref()).following(facts.leaves),
+            proof: entered.epoch.proof(),
+            members: self.members_near(data.as_ref()).following(members.iter().cloned().collect()),
             added: changed(Change::Add).into_iter().map(|change| change.device).collect(),
             removed: changed(Change::Remove).into_iter().map(removal).collect(),
             first_seen: now,
-            own_leaf: Some(facts.own_leaf),
+            own_leaf: Some(LeafIndex(entered.epoch.own())),
             own: false,
             healing: false,
             entry: true,
             held: true,
             abandoned: false,
             equivocation: false,
-            merge_export: Some(facts.merge_export),
+            merge_export: Some(entered.merge_export.clone()),
             merge_inputs: None,
             granted: false,
             base: data.as_ref().map(|data| data.base.clone()),
@@ -99,16 +99,16 @@ impl Group {
         welcome: Welcome,
         packages: &mut KeyPackages,
         now: Timestamp,
-        entropy: &mut dyn Entropy,
+        _entropy: &mut dyn Entropy,
     ) -> Result<Durable<Outcome>, GroupError> {
         let mut batch = Batch::default();
-        let verdict = match self.try_join(welcome, packages, now, entropy, &mut batch) {
+        let verdict = match self.try_join(welcome, packages, now, &mut batch) {
             Ok(verdict) => verdict,
             Err(Refusal::Peer(reason)) => rejected(reason, None),
             Err(Refusal::Own(error)) => return Err(error),
         };
         if let Verdict::Applied(Applied::Joined { epoch }) = &verdict {
-            self.release_waiting(*epoch, now, entropy, &mut batch)?;
+            self.release_waiting(*epoch, now, &mut batch)?;
         }
         self.note_due(now, &mut batch);
         Ok(batch.done(verdict))
@@ -119,36 +119,42 @@ impl Group {
         welcome: Welcome,
         packages: &mut KeyPackages,
         now: Timestamp,
-        entropy: &mut dyn Entropy,
         batch: &mut Batch,
     ) -> Result<Verdict, Refusal> {
         let (place, id) = self.place_of(&welcome)?;
         if self.dag.get(&id).is_some_and(|epoch| epoch.held) {
             return Ok(Verdict::Known);
         }
-        let references = mls::package_references(&welcome.bytes)?;
+        let references = mls::package_references(&welcome.bytes).map_err(Reason::from)?;
         let reference = references.iter().find(|reference| packages.has(reference)).ok_or(Reason::NoKeyPackage)?;
         let info = welcome_context(&id);
-        let m = mls::open_welcome_grant(packages.view(), reference, &welcome.grant, &info).ok_or(Reason::Forged)?;
+        let package = packages.get(reference).ok_or(Reason::NoKeyPackage)?;
+        let suite = self.own.suite();
+        let m = package.open_grant(suite, &welcome.grant, &info).ok_or(Reason::Forged)?;
         let psk = psk_secret(&no_chain(), &m);
-        let staged = mls::join_welcome(packages.view(), self.id.as_bytes(), &welcome.bytes, psk, entropy)?;
-        let same = staged.facts.id == id && staged.facts.proof.confirmation_tag == place.tag;
+        let invitation = Invitation::open(suite, &welcome.bytes, package).map_err(Reason::from)?;
+        let entered = invitation.enter(&psk, None).map_err(Reason::from)?;
+        if entered.epoch.group() != self.id.as_bytes() {
+            return Err(Reason::OtherGroup.into());
+        }
+        let same = entered.epoch.id() == id && entered.epoch.proof().confirmation_tag == place.tag;
         if !same && defence::on("C20") {
             return Err(Reason::WrongCommit.into());
         }
-        self.check_place(&place, &staged.facts)?;
-        let creator = creator_of(&place, &staged.facts)?;
+        let members = entered.epoch.tree().vouched_members()?;
+        self.check_place(&place, &entered, &members)?;
+        let creator = creator_of(&place, &members)?;
         let kind = if place.data.resolves.is_empty() { EpochKind::Commit } else { EpochKind::Merge };
-        let mut epoch = self.entry_epoch(staged.facts, Some(place.data), kind, creator, now);
+        let mut epoch = self.entry_epoch(&entered, members, Some(place.data), kind, creator, now);
         epoch.locator = welcome.locator;
         epoch.commit_hash = Sha256::digest(&welcome.commit).into();
         epoch.merge_inputs = Some(m);
         batch.writes.extend(packages.used(*reference));
         if !defence::on("X2") {
-            (self.dag, self.views) =
-                (Dag::of(Vec::new(), self.dag.desired().clone()).unwrap_or_default(), BTreeMap::new());
+            self.dag = Dag::of(Vec::new(), self.dag.desired().clone()).unwrap_or_default();
+            self.held = crate::held::HeldEpochs::new(super::records::prefix(&self.id));
         }
-        self.insert(epoch, Some(staged.view), Some(&welcome.commit), batch);
+        self.insert(epoch, Some(entered), Some(&welcome.commit), batch);
         Ok(Verdict::Applied(Applied::Joined { epoch: id }))
     }
 
@@ -176,13 +182,12 @@ impl Group {
     }
 
     /// Heights of known epochs are recomputed here too.
-    fn check_place(&self, place: &Place, facts: &EpochFacts) -> Result<(), Refusal> {
+    fn check_place(&self, place: &Place, entered: &Entered, members: &Members) -> Result<(), Refusal> {
         let refs = place.data.resolves.iter().chain([&place.data.base]);
         if refs.into_iter().any(|named| self.dag.height_of(named) != named.height) {
             return Err(Reason::BadHeight.into());
         }
-        let own = facts.leaves.iter().find(|leaf| leaf.index == facts.own_leaf);
-        match own {
+        match members.get(LeafIndex(entered.epoch.own())) {
             Some(leaf) if leaf.device == *self.own.device() && leaf.key == self.own.key() => Ok(()),
             _ => Err(Reason::BadCredential.into()),
         }
@@ -214,15 +219,20 @@ impl Group {
             changes: Vec::new(),
             grants: Vec::new(),
         };
-        let (built, replaced) =
-            mls::join_externally(self.id.as_bytes(), group_info, &self.own, data.encode(), entropy)?;
-        if self.in_group() && !self.is_vouched(&built.facts, frame.signer) {
+        let refuse = |refusal: mls::Refusal| GroupError::GroupInfo(refusal.into());
+        let door = Door::read(self.own.suite(), group_info, None).map_err(refuse)?;
+        let there = door.public().tree().vouched_members().map_err(GroupError::GroupInfo)?;
+        let draft = door.draft(None, data.encode(), &self.own.maker(), entropy)?;
+        let replaced = !draft.removed().is_empty();
+        let made = draft.finish(None, &self.own.maker(), entropy)?;
+        if self.in_group() && !self.is_vouched(&there, frame.signer) {
             return Err(GroupError::GroupInfo(Reason::BadCredential));
         }
+        let members = made.entered.epoch.tree().vouched_members().map_err(GroupError::GroupInfo)?;
         let creator = self.own.device().clone();
-        let mut epoch = self.entry_epoch(built.facts, Some(data), EpochKind::External, creator, now);
+        let mut epoch = self.entry_epoch(&made.entered, members, Some(data), EpochKind::External, creator, now);
         epoch.own = true;
-        epoch.commit_hash = Sha256::digest(&built.bytes).into();
+        epoch.commit_hash = Sha256::digest(&made.bytes).into();
         epoch.added = vec![self.own.device().clone()];
         if replaced {
             epoch.removed = vec![Removal { device: self.own.device().clone(), event: Locator::default() }];
@@ -231,29 +241,28 @@ impl Group {
             epoch: epoch.reference(),
             base: target,
             resolves: Vec::new(),
-            bytes: built.bytes,
-            group_info: built.group_info,
+            bytes: made.bytes,
+            group_info: made.entered.epoch.group_info(&self.own.maker(), true),
             welcomes: Vec::new(),
         };
-        self.finish_own(epoch, built.view, commit, now, entropy)
+        self.finish_own(epoch, made.entered, commit, now)
     }
 }
 
 impl Group {
     /// Whether the leaf that signed a GroupInfo is a device of D: a device that is in the group believes no other.
     ///
-    /// A signer that is no longer there was this device's own old leaf: an external commit removes no other.
-    fn is_vouched(&self, facts: &EpochFacts, signer: LeafIndex) -> bool {
-        let signer = facts.leaves.iter().find(|leaf| leaf.index == signer);
-        signer.is_none_or(|leaf| is_desired(self.dag.desired(), leaf))
+    /// This device's own old leaf may have signed it, too.
+    fn is_vouched(&self, members: &Members, signer: LeafIndex) -> bool {
+        let own = |leaf: &crate::members::Leaf| leaf.device == *self.own.device();
+        members.get(signer).is_none_or(|leaf| own(leaf) || is_desired(self.dag.desired(), leaf))
     }
 }
 
 /// The committer, by its leaf in the new epoch: a commit never moves its maker.
-fn creator_of(place: &Place, facts: &EpochFacts) -> Result<Device, Refusal> {
+fn creator_of(place: &Place, members: &Members) -> Result<Device, Refusal> {
     let CommitSender::Member(index) = place.frame_sender else { return Err(Reason::WrongCommit.into()) };
-    let leaf = facts.leaves.iter().find(|leaf| leaf.index == LeafIndex(index));
-    leaf.map(|leaf| leaf.device.clone()).ok_or(Refusal::Peer(Reason::WrongCommit))
+    members.get(LeafIndex(index)).map(|leaf| leaf.device.clone()).ok_or(Refusal::Peer(Reason::WrongCommit))
 }
 
 /// Whose fault it is that a Welcome was not taken in.

@@ -12,7 +12,8 @@ use crate::id::{EpochId, LeafIndex, Locator, Sequence, SignatureKey, Timestamp};
 use crate::journal::Durable;
 #[cfg(dmls_mutants)]
 use crate::members::Leaf;
-use crate::mls::{self, OpenFailure};
+use crate::members::Leaf;
+use crate::mls::Refusal;
 use crate::pending::{Kind, On, Waiting};
 use crate::wire::{Left, MessageData};
 
@@ -75,10 +76,11 @@ impl Group {
         let sequence = Sequence(self.traffic.get(&id).map_or(0, |traffic| traffic.sent));
         let plaintext = zeroize::Zeroizing::new(compose(&SealContext { epoch: id, leaf, sequence, own: &self.own }));
         let data = MessageData::new(id, sequence, &self.head_ids(), self.left(&id, sequence));
-        let view = self.views.get(&id).ok_or(GroupError::NotInGroup)?;
-        let (view, bytes) = mls::seal(view, self.id.as_bytes(), &self.own, data.encode(), &plaintext, entropy)?;
+        let held = self.held.get(&id).ok_or(GroupError::NotInGroup)?;
+        let maker = self.own.maker();
+        let (turn, bytes) = held.epoch.seal(&held.ratchets, &maker, &data.encode(), &plaintext, entropy)?;
         let mut batch = Batch::default();
-        self.replace_view(&id, view, &mut batch);
+        batch.writes.extend(self.held.advance(&id, turn));
         self.traffic.entry(id).or_default().sent += 1;
         batch.writes.extend(self.traffic_record(&id));
         if self.last_sent != Some(id) {
@@ -103,7 +105,6 @@ impl Group {
         from: String,
         commit: Option<Locator>,
         now: Timestamp,
-        entropy: &mut dyn Entropy,
         batch: &mut Batch,
     ) -> Result<Verdict, GroupError> {
         let data = match self.read_message(&bytes) {
@@ -111,7 +112,7 @@ impl Group {
             Err(reason) => return Ok(rejected(reason, None)),
         };
         match self.standing(&data.epoch()) {
-            Standing::Held => self.open(&bytes, &data, &from, entropy, batch),
+            Standing::Held => self.open(&bytes, &data, &from, batch),
             Standing::Gone => Ok(rejected(Reason::BeyondWindow, None)),
             Standing::Removed if self.knows(&data.epoch()) => Ok(rejected(Reason::Removed, None)),
             // An epoch that is not known may lie on a fork where nobody had seen the removal.
@@ -136,7 +137,6 @@ impl Group {
     pub(super) fn open_waiting(
         &mut self,
         waiting: Waiting,
-        entropy: &mut dyn Entropy,
         batch: &mut Batch,
     ) -> Result<Option<Verdict>, GroupError> {
         let data = match self.read_message(&waiting.bytes) {
@@ -144,7 +144,7 @@ impl Group {
             Err(reason) => return Ok(Some(rejected(reason, None))),
         };
         match self.standing(&data.epoch()) {
-            Standing::Held => self.open(&waiting.bytes, &data, &waiting.from, entropy, batch).map(Some),
+            Standing::Held => self.open(&waiting.bytes, &data, &waiting.from, batch).map(Some),
             Standing::Removed => Ok(Some(rejected(Reason::Removed, None))),
             _ => Ok(Some(rejected(Reason::BeyondWindow, None))),
         }
@@ -155,38 +155,39 @@ impl Group {
         bytes: &[u8],
         data: &MessageData,
         from: &str,
-        entropy: &mut dyn Entropy,
         batch: &mut Batch,
     ) -> Result<Verdict, GroupError> {
         let id = data.epoch();
-        let Some(view) = self.views.get(&id) else { return Ok(rejected(Reason::BeyondWindow, None)) };
-        let opened = match mls::open(view, self.id.as_bytes(), bytes, entropy) {
+        let Some(held) = self.held.get(&id) else { return Ok(rejected(Reason::BeyondWindow, None)) };
+        let opened = match held.epoch.open_message(&held.ratchets, bytes) {
             Ok(opened) => opened,
-            Err(OpenFailure::Own(error)) => return Err(error),
-            Err(OpenFailure::Rejected(reason)) => return Ok(rejected(reason, None)),
-            Err(OpenFailure::OwnMessage) => return Ok(self.own_echo(&id, data.sequence(), batch)),
+            Err(Refusal::OwnMessage) => return Ok(self.own_echo(&id, data.sequence(), batch)),
+            Err(refusal) => return Ok(rejected(refusal.into(), None)),
         };
+        let members = self.dag.get(&id).map(|epoch| &epoch.members);
+        let sender = members.and_then(|members| members.get(LeafIndex(opened.sender))).cloned();
+        let Some(sender) = sender else { return Ok(rejected(Reason::Forged, None)) };
         #[cfg(dmls_mutants)]
-        let opened = mls::OpenedFrame { sender: self.named_by_newest_tree(opened.sender), ..opened };
-        if opened.sender.device.user != from && defence::on("I11") {
+        let sender = self.named_by_newest_tree(sender);
+        if sender.device.user != from && defence::on("I11") {
             // Somebody else's copy: the key stays for the message itself, which may come later (SPEC §2.9).
             return Ok(rejected(Reason::RejectedSender, None));
         }
-        if opened.generation != data.sequence().0 && defence::on("C17") {
+        if opened.turn.generation() != data.sequence().0 && defence::on("C17") {
             // Sealed again by a member, under another of the sender's keys: that one stays for the sender's own message.
             return Ok(rejected(Reason::Replay, None));
         }
         if defence::on("I5") {
-            self.replace_view(&id, opened.view, batch);
+            batch.writes.extend(self.held.advance(&id, opened.turn));
         }
-        let device = opened.sender.device;
+        let device = sender.device;
         self.note_heads(data, &device, batch);
         Ok(Verdict::Applied(Applied::Message(Opened {
             left: data.left.as_ref().map(|left| (EpochId(left.epoch), left.sent)),
             epoch: id,
-            leaf: opened.sender.index,
+            leaf: sender.index,
             device,
-            key: opened.sender.key,
+            key: sender.key,
             sequence: data.sequence(),
             plaintext: opened.plaintext,
         })))

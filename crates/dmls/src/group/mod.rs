@@ -35,7 +35,7 @@ use crate::error::{GroupError, Reason};
 use crate::id::{Device, EpochId, GroupId, Locator, Timestamp};
 use crate::input::Input;
 use crate::journal::{Durable, Write};
-use crate::mls::View;
+use crate::held::HeldEpochs;
 use crate::pending::Pending;
 
 pub use header::{CommitHeader, MessageHeader, inspect_commit, inspect_message};
@@ -108,7 +108,7 @@ pub struct Group {
     own: Arc<OwnDevice>,
     settings: Settings,
     dag: Dag,
-    views: BTreeMap<EpochId, View>,
+    held: HeldEpochs,
     traffic: BTreeMap<EpochId, Traffic>,
     /// Raw commits, to be served again to members that lack them.
     commit_bytes: BTreeMap<EpochId, Vec<u8>>,
@@ -147,12 +147,13 @@ fn rejected(reason: Reason, who: Option<Device>) -> Verdict {
 impl Group {
     /// A group of which this device is in no epoch yet.
     pub fn new(group: GroupId, own: Arc<OwnDevice>, settings: Settings) -> Self {
+        let held = HeldEpochs::new(records::prefix(&group));
         Self {
             id: group,
             own,
             settings,
             dag: Dag::default(),
-            views: BTreeMap::new(),
+            held,
             traffic: BTreeMap::new(),
             commit_bytes: BTreeMap::new(),
             pending: Pending::default(),
@@ -174,22 +175,22 @@ impl Group {
         &mut self,
         input: Input,
         now: Timestamp,
-        entropy: &mut dyn Entropy,
+        _entropy: &mut dyn Entropy,
     ) -> Result<Durable<Outcome>, GroupError> {
         let mut batch = Batch::default();
         let verdict = match input {
             Input::Desired(desired) => self.take_desired(desired, &mut batch),
             Input::Departed { user, event } => self.take_departure(user, event, &mut batch),
             Input::Commit { bytes, locator, from } => {
-                self.take_commit(bytes, locator, from, now, entropy, &mut batch)?
+                self.take_commit(bytes, locator, from, now, &mut batch)?
             }
             Input::Message { bytes, locator, from, commit } => {
-                self.take_message(bytes, locator, from, commit, now, entropy, &mut batch)?
+                self.take_message(bytes, locator, from, commit, now, &mut batch)?
             }
             Input::Published { epoch, locator } => self.take_published(&epoch, locator, &mut batch),
             Input::Abandoned { epoch } => self.take_abandoned(&epoch, &mut batch),
             Input::MergeReply { epoch, value, from: _ } => {
-                self.take_merge_reply(&epoch, &value, now, entropy, &mut batch)?
+                self.take_merge_reply(&epoch, &value, now, &mut batch)?
             }
             Input::MergeRequest { epoch, from } => self.answer_merge_request(epoch, from, &mut batch),
             Input::CommitRequest { epochs, from } => self.answer_commit_request(&epochs, from, &mut batch),

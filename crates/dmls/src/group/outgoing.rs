@@ -11,10 +11,10 @@ use crate::defence;
 use crate::effect::{Applied, EpochKind, EpochRef, Outcome, OutgoingCommit, OutgoingWelcome, Publish, Verdict};
 use crate::entropy::Entropy;
 use crate::error::GroupError;
-use crate::id::{Device, EpochId, LeafIndex, Locator, Timestamp};
+use crate::id::{Device, EpochId, LeafIndex, Locator, SignatureKey, Timestamp};
 use crate::journal::Durable;
 use crate::members::Leaf;
-use crate::mls::{self, Built, CommitPlan, Package};
+use crate::mls::{Entered, Made, Package, Plan};
 use crate::secret::{InputKind, Secret, grant_psk, merge_value, no_chain, psk_secret};
 use crate::wire::{Change, CommitData, Grant, Justification, PskId};
 
@@ -51,30 +51,30 @@ impl Group {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Durable<Outcome>, GroupError> {
-        let decision = self.decide(orders, entropy)?;
+        let decision = self.decide(orders)?;
         let m = merge_value(decision.inputs.clone());
         let data = self.bookkeeping(&decision, &m, entropy)?;
         let mut r = [0; 32];
         entropy.fill(&mut r)?;
-        let plan = CommitPlan {
+        let plan = Plan {
             adds: decision.adds.values().cloned().collect(),
-            removes: decision.removes.iter().map(|(leaf, _)| leaf.index).collect(),
-            psk_id: PskId { base: decision.base.id, leaf: decision.own_leaf, r },
-            psk: psk_secret(&no_chain(), &m),
+            removes: decision.removes.iter().map(|(leaf, _)| leaf.index.0).collect(),
+            psk_id: PskId { base: decision.base.id, leaf: decision.own_leaf, r }.encode(),
             authenticated_data: data.encode(),
         };
-        let view = self.views.get(&decision.base.id).ok_or(GroupError::NotInGroup)?;
-        let built = mls::commit(view, self.id.as_bytes(), &self.own, plan, entropy)?;
+        let held = self.held.get(&decision.base.id).ok_or(GroupError::NotInGroup)?;
+        let draft = held.epoch.draft(plan, &self.own.maker(), entropy)?;
+        let built = draft.finish(Some(&psk_secret(&no_chain(), &m)), &self.own.maker(), entropy)?;
         if built.bytes.len() > self.settings.commit_limit && defence::on("D2") {
             return Err(GroupError::TooLarge { bytes: built.bytes.len(), limit: self.settings.commit_limit });
         }
         self.keep_own(decision, data, m, built, now, entropy)
     }
 
-    fn decide(&self, orders: Orders, entropy: &mut dyn Entropy) -> Result<Decision, GroupError> {
+    fn decide(&self, orders: Orders) -> Result<Decision, GroupError> {
         let plan = self.plan().ok_or(GroupError::NotInGroup)?;
         let base = plan.base;
-        let adds = self.candidates(&plan.add, orders.packages, entropy);
+        let adds = self.candidates(&plan.add, orders.packages);
         let idle = adds.is_empty() && plan.remove.is_empty() && plan.differing.is_empty();
         if idle && !orders.update && !plan.stale {
             return Err(GroupError::NothingDue);
@@ -106,11 +106,11 @@ impl Group {
         &self,
         due: &[Device],
         packages: Vec<(Device, Vec<u8>)>,
-        entropy: &mut dyn Entropy,
     ) -> BTreeMap<Device, Package> {
         let mut out = BTreeMap::new();
         for (device, bytes) in packages {
-            let Ok((leaf, package)) = mls::add_candidate(&bytes, entropy) else { continue };
+            let Ok(package) = Package::read(self.own.suite(), &bytes) else { continue };
+            let Ok(leaf) = package.member() else { continue };
             let vouched = self.dag.desired().devices.get(&device).is_some_and(|facts| facts.key == leaf.key);
             let whose = leaf.device == device && vouched || !defence::on("X4");
             if whose && due.contains(&device) {
@@ -151,12 +151,12 @@ impl Group {
     }
 
     fn grants(&self, decision: &Decision, m: &Secret, entropy: &mut dyn Entropy) -> Result<Vec<Grant>, GroupError> {
-        let view = self.views.get(&decision.base.id).ok_or(GroupError::NotInGroup)?;
+        let held = self.held.get(&decision.base.id).ok_or(GroupError::NotInGroup)?;
         let context = grant_context_of(&decision.base, &decision.resolves);
         let leaves = decision.one_sided.iter().filter(|leaf| **leaf != decision.own_leaf);
         let mut seal = |leaf: &LeafIndex| {
             let psk = grant_psk(&no_chain(), &self.shared_with(*leaf, decision));
-            mls::seal_grant(view, self.id.as_bytes(), *leaf, &context, &psk, m, entropy)
+            held.epoch.seal_grant(*leaf, &context, &psk, m, entropy).map_err(GroupError::from)
         };
         leaves.map(&mut seal).collect()
     }
@@ -180,7 +180,7 @@ impl Group {
         decision: Decision,
         data: CommitData,
         m: Secret,
-        built: Built,
+        built: Made,
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Durable<Outcome>, GroupError> {
@@ -189,16 +189,19 @@ impl Group {
         let height = self.child_height(&data);
         let kind = if data.resolves.is_empty() { EpochKind::Commit } else { EpochKind::Merge };
         let removed = |(leaf, event): (Leaf, Locator)| Removal { device: leaf.device, event };
-        let Built { bytes, welcome, group_info, view, facts } = built;
+        let Made { bytes, welcome, entered } = built;
+        let id = entered.epoch.id();
+        let gone = decision.removes.iter().map(|(leaf, _)| leaf.index);
+        let members = base_members.with(gone, added_members(&entered, &decision.adds));
         let mut welcomes = Vec::new();
         for (device, package) in &decision.adds {
             let Some(welcome) = &welcome else { continue };
-            let grant = mls::seal_welcome_grant(package, &welcome_context(&facts.id), &m, entropy)?;
+            let grant = package.seal_grant(self.own.suite(), &welcome_context(&id), &m, entropy)?;
             let base = base_proof.clone();
             welcomes.push(OutgoingWelcome { to: device.clone(), bytes: welcome.clone(), base, grant });
         }
         let epoch = Epoch {
-            id: facts.id,
+            id,
             height,
             creator: self.own.device().clone(),
             kind,
@@ -206,55 +209,61 @@ impl Group {
             resolves: decision.resolves.clone(),
             locator: Locator::default(),
             commit_hash: Sha256::digest(&bytes).into(),
-            proof: facts.proof,
-            members: base_members.following(facts.leaves),
+            proof: entered.epoch.proof(),
+            members,
             added: decision.adds.keys().cloned().collect(),
             removed: decision.removes.into_iter().map(removed).collect(),
             first_seen: now,
-            own_leaf: Some(facts.own_leaf),
+            own_leaf: Some(LeafIndex(entered.epoch.own())),
             own: true,
             healing: decision.update,
             entry: false,
             held: true,
             abandoned: false,
             equivocation: false,
-            merge_export: Some(facts.merge_export),
+            merge_export: Some(entered.merge_export.clone()),
             merge_inputs: Some(m),
             granted: false,
         };
-        if !defence::on("C10") {
-            self.replace_view(&decision.base.id, view.clone(), &mut Batch::default());
-        }
         let commit = OutgoingCommit {
             epoch: epoch.reference(),
             base: decision.base,
             resolves: decision.resolves,
-            bytes: bytes.clone(),
-            group_info,
+            bytes,
+            group_info: entered.epoch.group_info(&self.own.maker(), true),
             welcomes,
         };
-        self.finish_own(epoch, view, commit, now, entropy)
+        self.finish_own(epoch, entered, commit, now)
     }
 
     pub(super) fn finish_own(
         &mut self,
         epoch: Epoch,
-        view: mls::View,
+        entered: Entered,
         commit: OutgoingCommit,
         now: Timestamp,
-        entropy: &mut dyn Entropy,
     ) -> Result<Durable<Outcome>, GroupError> {
         let mut batch = Batch::default();
         let id = epoch.id;
-        self.insert(epoch, Some(view), Some(&commit.bytes), &mut batch);
+        self.insert(epoch, Some(entered), Some(&commit.bytes), &mut batch);
         batch.publish.push(Publish::Commit(Box::new(commit)));
-        self.release_waiting(id, now, entropy, &mut batch)?;
+        self.release_waiting(id, now, &mut batch)?;
         self.note_due(now, &mut batch);
         if !defence::on("F21") {
             batch.writes.clear();
         }
         Ok(batch.done(Verdict::Applied(Applied::Commit { epoch: id })))
     }
+}
+
+/// The newcomers of an own commit, at their leaves.
+fn added_members(entered: &Entered, adds: &BTreeMap<Device, Package>) -> Vec<Leaf> {
+    let tree = entered.epoch.tree();
+    let place = |(device, package): (&Device, &Package)| {
+        let (index, key) = (LeafIndex(tree.leaf_of(device)?), SignatureKey(*package.leaf().signature_key()));
+        Some(Leaf { index, device: device.clone(), key })
+    };
+    adds.iter().filter_map(place).collect()
 }
 
 /// What a Welcome's grant is bound to.

@@ -19,7 +19,8 @@ use crate::id::{Device, EpochId, GroupId, Height, LeafIndex, Locator, Timestamp}
 use crate::input::{BaseProof, Desired};
 use crate::journal::{Entry, Records, Table, Write};
 use crate::members::{Leaf, Members};
-use crate::mls::View;
+use crate::held::HeldEpochs;
+use crate::mls::Entered;
 use crate::pending::Waiting;
 use crate::secret::Secret;
 
@@ -27,8 +28,6 @@ use crate::secret::Secret;
 pub(crate) const GROUP: Table = Table("dmls.group");
 /// One record an epoch: its stub.
 pub(crate) const EPOCH: Table = Table("dmls.epoch");
-/// The MLS state of held epochs: one record a value.
-pub(crate) const VIEW: Table = Table("dmls.view");
 /// Message counts of an epoch.
 pub(crate) const TRAFFIC: Table = Table("dmls.traffic");
 /// Raw commits.
@@ -212,13 +211,17 @@ fn read_raw<E>(table: Table, key: &[u8], bytes: &[u8]) -> Result<Zeroizing<Vec<u
     from_raw(VERSION, table, key, bytes).map_err(|error| error.of(table, VERSION))
 }
 
+/// Every record of a group starts with its length-prefixed name.
+pub(super) fn prefix(group: &GroupId) -> Vec<u8> {
+    let name = group.as_bytes();
+    let mut key = u16::try_from(name.len()).unwrap_or(u16::MAX).to_be_bytes().to_vec();
+    key.extend(name);
+    key
+}
+
 impl Group {
-    /// Every record of this group starts with its length-prefixed name.
     fn prefix(&self) -> Vec<u8> {
-        let name = self.id.as_bytes();
-        let mut key = u16::try_from(name.len()).unwrap_or(u16::MAX).to_be_bytes().to_vec();
-        key.extend(name);
-        key
+        prefix(&self.id)
     }
 
     pub(super) fn key(&self, parts: &[&[u8]]) -> Vec<u8> {
@@ -277,14 +280,13 @@ impl Group {
         Write::delete(CLOSED, self.key(&[&id.0]))
     }
 
-    /// Keeps a new epoch: stub, view and commit, in one transaction with everything else of the batch.
-    pub(super) fn insert(&mut self, epoch: Epoch, view: Option<View>, commit: Option<&[u8]>, batch: &mut Batch) {
+    /// Keeps a new epoch: stub, state and commit, in one transaction with everything else of the batch.
+    pub(super) fn insert(&mut self, epoch: Epoch, entered: Option<Entered>, commit: Option<&[u8]>, batch: &mut Batch) {
         let id = epoch.id;
         self.dag.insert(epoch);
         batch.writes.extend(self.epoch_record(&id));
-        if let Some(view) = view {
-            self.views.insert(id, View::default());
-            self.replace_view(&id, view, batch);
+        if let Some(entered) = entered {
+            batch.writes.extend(self.held.hold(id, entered));
         }
         if let Some(commit) = commit {
             self.commit_bytes.insert(id, commit.to_vec());
@@ -307,30 +309,6 @@ impl Group {
         losers.iter().for_each(|id| self.let_go(id, batch));
     }
 
-    /// Stores what changed in an epoch's view; a used message key goes with it (SPEC §7.3).
-    pub(super) fn replace_view(&mut self, id: &EpochId, view: View, batch: &mut Batch) {
-        let old = self.views.get(id).cloned().unwrap_or_default();
-        let (puts, deletes) = view.changes_since(&old);
-        let slot = self.view_slot(id);
-        batch.writes.extend(puts.iter().map(|(key, value)| self.value_record(&slot, key, value)));
-        for key in deletes {
-            batch.writes.push(Write::delete(VIEW, self.key(&[&slot.0, &key])));
-        }
-        self.views.insert(*id, view);
-    }
-
-    /// One value of an epoch's MLS state.
-    pub(super) fn value_record(&self, slot: &EpochId, key: &[u8], value: &[u8]) -> Write {
-        put_raw(VERSION, VIEW, self.key(&[&slot.0, key]), value)
-    }
-
-    /// A view lies under its EpochId: the numbers of epochs are shared by forks.
-    fn view_slot(&self, id: &EpochId) -> EpochId {
-        let height = self.dag.get(id).map(|epoch| epoch.height);
-        let twin = || self.dag.iter().find(|epoch| Some(epoch.height) == height && epoch.id != *id);
-        if defence::on("F22") { *id } else { twin().map_or(*id, |twin| twin.id) }
-    }
-
     /// Lets the oldest epochs go that are no heads, beyond the number that may be held (SPEC §7.6).
     fn retain(&mut self, batch: &mut Batch) {
         let kept = self.dag.head_ids().filter(|id| self.dag.get(id).is_some_and(|head| head.held)).count();
@@ -340,10 +318,10 @@ impl Group {
     }
 
     fn let_go(&mut self, id: &EpochId, batch: &mut Batch) {
+        let writes = self.held.release(id);
         if defence::on("F10") {
-            self.replace_view(id, View::default(), batch);
+            batch.writes.extend(writes);
         }
-        self.views.remove(id);
         self.dag.change(id, |epoch| {
             epoch.held = false;
             epoch.merge_export = None;
@@ -399,14 +377,7 @@ impl Group {
             let (id, _) = split(COMMIT, &key)?;
             self.commit_bytes.insert(id, read_raw(COMMIT, &key, &bytes)?.to_vec());
         }
-        let mut values: BTreeMap<EpochId, Vec<Entry>> = BTreeMap::new();
-        for (key, bytes) in scan(records, VIEW, prefix)? {
-            let (id, rest) = split(VIEW, &key)?;
-            values.entry(id).or_default().push((rest, read_raw(VIEW, &key, &bytes)?));
-        }
-        for (id, entries) in values {
-            self.views.insert(id, View::from_entries(entries));
-        }
+        self.held = HeldEpochs::load(prefix.to_vec(), self.own.suite(), records)?;
         Ok(())
     }
 }

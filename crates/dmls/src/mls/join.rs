@@ -1,141 +1,210 @@
-//! Coming into a group: by Welcome or by external commit.
+//! Coming into a group: by Welcome (RFC 9420 §12.4.3.1) or by external commit (§12.4.3.2).
 
-use openmls::prelude::*;
-use openmls_traits::storage::StorageProvider as _;
-use zeroize::Zeroizing;
+use std::sync::Arc;
 
-use super::build::{Built, group_info};
-use super::facts;
-use super::process::Staged;
-use super::{Provider, View, checked, credential_with_key, encode, join_config, signer};
-use crate::device::OwnDevice;
+use tls_codec::VLBytes;
+
+use super::commit::{Entered, Public, check_psk_id, enter};
+use super::crypto::{self, KeyPair};
+use super::make::{INFO_LABEL, OwnDraft, WELCOME_LABEL, info_content};
+use super::package::OwnPackage;
+use super::path::{self, MakeError, PathKeys};
+use super::refusal::Feature;
+use super::schedule::{Joiner, psk_secret};
+use super::tree::{Maker, Place, Tree, no_type_twice};
+use super::wire::{
+    GroupInfo, GroupSecrets, PreSharedKeyId, PskKind, VERSION, Welcome, WireFormat, body, decode, extension_type,
+};
+use super::{Epoch, Refusal};
 use crate::entropy::Entropy;
-use crate::error::{GroupError, Reason};
 use crate::secret::Secret;
-
-fn welcome_of(bytes: &[u8]) -> Result<openmls::messages::Welcome, Reason> {
-    match super::decode(bytes)?.extract() {
-        MlsMessageBodyIn::Welcome(welcome) => Ok(welcome),
-        _ => Err(Reason::WrongKind),
-    }
-}
+use crate::suite::Suite;
 
 /// The KeyPackageRefs that a Welcome is for.
-pub(crate) fn package_references(bytes: &[u8]) -> Result<Vec<[u8; 32]>, Reason> {
-    let welcome = welcome_of(bytes)?;
-    let references = welcome.secrets().iter().map(|secrets| secrets.new_member());
-    Ok(references.filter_map(|reference| reference.as_slice().try_into().ok()).collect())
+pub(crate) fn package_references(bytes: &[u8]) -> Result<Vec<[u8; 32]>, Refusal> {
+    let welcome: Welcome = decode(body(bytes, WireFormat::Welcome)?)?;
+    let references = welcome.secrets.iter().map(|secrets| secrets.new_member.as_slice().try_into());
+    references.collect::<Result<_, _>>().map_err(|_| Refusal::Malformed)
 }
 
-/// Opens the PSK inputs of a Welcome with the init key of the key package it is for (SPEC §3.8).
-pub(crate) fn open_welcome_grant(packages: &View, reference: &[u8; 32], grant: &[u8], info: &[u8]) -> Option<Secret> {
-    let (enc, sealed) = grant.split_at_checked(32)?;
-    let mut none = NoEntropy;
-    let provider = Provider::over(packages, &mut none);
-    let bundle: KeyPackageBundle =
-        provider.storage().key_package(&KeyPackageRefBytes::of(reference)?).ok().flatten()?;
-    let key = Zeroizing::new(bundle.init_private_key().to_vec());
-    let value = super::provider::hpke_open(&key, enc, sealed, info, b"").ok()?;
-    Secret::parse(&value)
+/// A Welcome whose secrets opened with the key package that it is for.
+pub(crate) struct Invitation {
+    suite: &'static dyn Suite,
+    welcome: Welcome,
+    pub(super) joiner: Joiner,
+    path_secret: Option<Secret>,
+    pub(super) psks: Vec<PreSharedKeyId>,
+    package: OwnPackage,
 }
 
-/// Seals M for an added device to its init key.
-pub(crate) fn seal_welcome_grant(
-    package: &KeyPackage,
-    info: &[u8],
-    value: &Secret,
-    entropy: &mut dyn Entropy,
-) -> Result<Vec<u8>, GroupError> {
-    let key = package.hpke_init_key().as_slice();
-    let (mut out, sealed) = super::provider::hpke_seal(entropy, key, info, b"", value.expose())
-        .map_err(|_| GroupError::Mls("the grant cannot be sealed"))?;
-    out.extend(sealed);
-    Ok(out)
-}
-
-/// Joins by Welcome on a copy of the package view, so that a failure uses nothing up.
-pub(crate) fn join_welcome(
-    packages: &View,
-    group: &[u8],
-    bytes: &[u8],
-    psk: Secret,
-    entropy: &mut dyn Entropy,
-) -> Result<Staged, Reason> {
-    let welcome = welcome_of(bytes)?;
-    let provider = Provider::over(packages, entropy).with_psk(psk);
-    let staged = StagedWelcome::build_from_welcome(&provider, &join_config(), welcome)
-        .map_err(|_| Reason::Forged)?
-        .skip_lifetime_validation()
-        .build()
-        .map_err(|_| Reason::Forged)?;
-    if staged.group_context().group_id().as_slice() != group {
-        return Err(Reason::OtherGroup);
+impl Invitation {
+    /// Opens what is sealed to this key package.
+    pub(crate) fn open(suite: &'static dyn Suite, bytes: &[u8], package: &OwnPackage) -> Result<Self, Refusal> {
+        let welcome: Welcome = decode(body(bytes, WireFormat::Welcome)?)?;
+        if welcome.suite != package.wire.suite {
+            return Err(Refusal::Unsupported(Feature::Suite));
+        }
+        let reference = package.reference();
+        let mut own = welcome.secrets.iter().filter(|secrets| secrets.new_member.as_slice() == reference);
+        let sealed = own.next().ok_or(Refusal::NotForUs)?;
+        let context = welcome.encrypted_group_info.as_slice();
+        let opened = crypto::open(suite, &package.init, WELCOME_LABEL, context, &sealed.encrypted_group_secrets);
+        let secrets: GroupSecrets = decode(&opened.map_err(|_| Refusal::Ciphertext)?)?;
+        let joiner = Secret::parse(secrets.joiner_secret.as_slice()).ok_or(Refusal::Malformed);
+        let path_secret = secrets.path_secret.as_ref().map(|path| Secret::parse(path.path_secret.as_slice()));
+        let psks = secrets.psks.clone();
+        secrets.wipe();
+        let path_secret = path_secret.map(|secret| secret.ok_or(Refusal::Malformed)).transpose()?;
+        Ok(Self { suite, joiner: Joiner(joiner?), path_secret, psks, package: package.clone(), welcome })
     }
-    let mut mls = staged.into_group(&provider).map_err(|_| Reason::Forged)?;
-    let leaves = facts::leaves(mls.members())?;
-    let facts = facts::take(&provider, &mut mls, leaves).map_err(|_| Reason::BadCredential)?;
-    checked(&provider, ()).map_err(|_| Reason::Forged)?;
-    let view = provider.into_view_of(mls).without_packages();
-    Ok(Staged { view, facts })
-}
 
-/// Joins by external commit (RFC 9420 §12.4.3.2); whether an old leaf of this device was removed by it.
-pub(crate) fn join_externally(
-    group: &[u8],
-    info: &[u8],
-    own: &OwnDevice,
-    authenticated_data: Vec<u8>,
-    entropy: &mut dyn Entropy,
-) -> Result<(Built, bool), GroupError> {
-    let refuse = GroupError::GroupInfo;
-    let MlsMessageBodyIn::GroupInfo(info) = super::decode(info).map_err(refuse)?.extract() else {
-        return Err(refuse(Reason::WrongKind));
-    };
-    if info.group_id().as_slice() != group {
-        return Err(refuse(Reason::OtherGroup));
+    /// The id of the one external PSK that every epoch of ours has (SPEC §3.1).
+    pub(crate) fn psk_id(&self) -> Result<&[u8], Refusal> {
+        let [id] = &self.psks[..] else { return Err(Refusal::Psk) };
+        check_psk_id(id)?;
+        match &id.kind {
+            PskKind::External { id } => Ok(id.as_slice()),
+            PskKind::Resumption { .. } => Err(Refusal::Psk),
+        }
     }
-    let provider = Provider::over(&View::default(), entropy);
-    let mut replaced = false;
-    // The only removal of an external commit is that of the leaf with this device's own key.
-    let look = |queued: &QueuedProposal| {
-        replaced |= matches!(queued.proposal(), Proposal::Remove(_));
-        true
-    };
-    let (mut mls, bundle) = MlsGroup::external_commit_builder()
-        .with_config(join_config())
-        .with_aad(authenticated_data)
-        .skip_lifetime_validation()
-        .build_group(&provider, info, credential_with_key(own))
-        .map_err(|_| refuse(Reason::Forged))?
-        .load_psks(provider.storage())
-        .map_err(|_| GroupError::Mls("the external commit cannot be built"))?
-        .build(provider.rand(), provider.crypto(), signer(own), look)
-        .map_err(|_| GroupError::Mls("the external commit cannot be built"))?
-        .finalize(&provider)
-        .map_err(|_| GroupError::Mls("the external commit cannot be staged"))?;
-    let leaves = facts::leaves(mls.members()).map_err(refuse)?;
-    let facts = facts::take(&provider, &mut mls, leaves)?;
-    let (bytes, group_info) = (encode(bundle.commit())?, group_info(&provider, &mls, own)?);
-    checked(&provider, ())?;
-    Ok((Built { bytes, welcome: None, group_info, view: provider.into_view_of(mls), facts }, replaced))
-}
 
-/// For operations that need no randomness.
-struct NoEntropy;
+    /// Comes in with the PSK; `tree` is the ratchet tree if it is not in the Welcome.
+    ///
+    /// # Errors
+    /// If anything of what RFC 9420 §12.4.3.1 has a joiner check does not hold.
+    pub(crate) fn enter(&self, psk: &Secret, tree: Option<&[u8]>) -> Result<Entered, Refusal> {
+        self.psk_id()?;
+        let entered = self.enter_with(&[psk.expose()], tree)?;
+        if entered.epoch.public.context.extensions.is_empty() {
+            Ok(entered)
+        } else {
+            Err(Refusal::Unsupported(Feature::GroupContextExtensions))
+        }
+    }
 
-impl Entropy for NoEntropy {
-    fn fill(&mut self, _out: &mut [u8]) -> Result<(), crate::entropy::EntropyError> {
-        Err(crate::entropy::EntropyError)
+    /// As [`Self::enter`], with a secret for each PSK in order and whatever the GroupContext has.
+    pub(super) fn enter_with(&self, psks: &[&[u8]], tree: Option<&[u8]>) -> Result<Entered, Refusal> {
+        let psks: Vec<_> = self.psks.iter().cloned().zip(psks.iter().copied()).collect();
+        let member = self.joiner.with_psk(&psk_secret(&psks));
+        let info = member.welcome_key().open(b"", self.welcome.encrypted_group_info.as_slice())?;
+        let info: GroupInfo = decode(&info)?;
+        let public = check_info(self.suite, &info, tree)?;
+        let secret = member.epoch(&super::wire::encode(&info.context));
+        secret.check_tag(info.context.confirmed_transcript_hash.as_slice(), info.confirmation_tag.as_slice())?;
+        let (own, keys) = self.keys(&public.tree, info.signer)?;
+        Ok(enter(public, &secret, keys, own))
+    }
+
+    /// This device's leaf and the private keys above it.
+    fn keys(&self, tree: &Tree, signer: u32) -> Result<(u32, PathKeys), Refusal> {
+        let signature_key = self.package.wire.leaf.signature_key.as_slice();
+        let signature_key: &[u8; 32] = signature_key.try_into().map_err(|_| Refusal::NotForUs)?;
+        let own = tree.leaf_of_signature_key(signature_key).ok_or(Refusal::NotForUs)?;
+        let leaf = tree.leaf(own).ok_or(Refusal::NotForUs)?;
+        if leaf.node()? != self.package.wire.leaf {
+            return Err(Refusal::NotForUs);
+        }
+        let pair = KeyPair { public: leaf.encryption_key().clone(), private: self.package.leaf.clone() };
+        let mut keys = PathKeys::of_leaf(pair);
+        if let Some(secret) = &self.path_secret {
+            let meeting = Place::meeting(own, signer);
+            let mut places: Vec<Place> = (1..=tree.height()).map(|height| Place::above(signer, height)).collect();
+            places.retain(|place| place.height >= meeting.height && tree.key(*place).is_some());
+            if places.first() != Some(&meeting) {
+                return Err(Refusal::PathLength);
+            }
+            path::climb(self.suite, &places, secret.clone(), tree, &mut keys)?;
+        }
+        // Where a parent above counts this leaf as merged, others seal to that parent.
+        let sealed_past = |height: &u32| {
+            let place = Place::above(own, *height);
+            tree.is_merged(place, own) && keys.get(*height).is_none()
+        };
+        if (1..=tree.height()).any(|height| sealed_past(&height)) { Err(Refusal::NoPath) } else { Ok((own, keys)) }
     }
 }
 
-struct KeyPackageRefBytes;
+/// A GroupInfo and its tree, all that a joiner can check of them without secrets.
+pub(super) fn check_info(suite: &'static dyn Suite, info: &GroupInfo, tree: Option<&[u8]>) -> Result<Public, Refusal> {
+    if info.context.version != VERSION {
+        return Err(Refusal::Version);
+    }
+    if info.context.suite != suite.number() {
+        return Err(Refusal::Unsupported(Feature::Suite));
+    }
+    no_type_twice(&info.extensions)?;
+    no_type_twice(&info.context.extensions)?;
+    let inside = extension(info, extension_type::RATCHET_TREE);
+    let tree = tree.or(inside.map(VLBytes::as_slice)).ok_or(Refusal::Tree)?;
+    let tree = Tree::import(suite, info.context.group_id.as_slice(), tree)?;
+    if tree.hash()[..] != *info.context.tree_hash.as_slice() {
+        return Err(Refusal::TreeHash);
+    }
+    let signer = tree.leaf(info.signer).ok_or(Refusal::NoSuchLeaf)?;
+    let signature = info.signature.as_slice();
+    crypto::verify(suite, signer.signature_key(), INFO_LABEL, &info_content(info), signature)?;
+    let tag = info.confirmation_tag.as_slice().try_into().map_err(|_| Refusal::ConfirmationTag)?;
+    Ok(Public { suite, context: Arc::new(info.context.clone()), tree, tag })
+}
 
-impl KeyPackageRefBytes {
-    /// OpenMLS makes a KeyPackageRef only by decoding one.
-    fn of(reference: &[u8; 32]) -> Option<openmls::ciphersuite::hash_ref::KeyPackageRef> {
-        let mut framed = Vec::new();
-        crate::codec::push_vector(&mut framed, reference);
-        <openmls::ciphersuite::hash_ref::KeyPackageRef as tls_codec::Deserialize>::tls_deserialize_exact(&framed).ok()
+fn extension(info: &GroupInfo, wanted: u16) -> Option<&VLBytes> {
+    let found = info.extensions.iter().find(|extension| extension.extension_type == wanted);
+    found.map(|extension| &extension.data)
+}
+
+/// What a joiner by external commit is told.
+pub(crate) struct Door {
+    public: Public,
+    external_key: Vec<u8>,
+    signer: u32,
+}
+
+impl Door {
+    /// Reads an MLSMessage that must hold a GroupInfo; `tree` is the ratchet tree if it is not in there.
+    ///
+    /// # Errors
+    /// If anything of what can be checked without secrets does not hold.
+    pub(crate) fn read(suite: &'static dyn Suite, bytes: &[u8], tree: Option<&[u8]>) -> Result<Self, Refusal> {
+        let info: GroupInfo = decode(body(bytes, WireFormat::GroupInfo)?)?;
+        let public = check_info(suite, &info, tree)?;
+        if !public.context.extensions.is_empty() {
+            return Err(Refusal::Unsupported(Feature::GroupContextExtensions));
+        }
+        let external = extension(&info, extension_type::EXTERNAL_PUB).ok_or(Refusal::Extension)?;
+        let external: VLBytes = decode(external.as_slice()).map_err(|_| Refusal::Extension)?;
+        if !suite.is_public_key(external.as_slice()) {
+            return Err(Refusal::PublicKey);
+        }
+        Ok(Self { public, external_key: external.as_slice().to_vec(), signer: info.signer })
+    }
+
+    pub(crate) fn public(&self) -> &Public {
+        &self.public
+    }
+
+    /// The leaf that signed it.
+    pub(crate) fn signer(&self) -> u32 {
+        self.signer
+    }
+
+    /// Makes and signs the external commit that enters here.
+    ///
+    /// # Errors
+    /// If randomness fails, or the tree has no place.
+    pub(crate) fn draft(
+        self,
+        psk_id: Option<Vec<u8>>,
+        authenticated_data: Vec<u8>,
+        maker: &Maker<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<OwnDraft, MakeError> {
+        OwnDraft::external(self.public, &self.external_key, psk_id, authenticated_data, maker, entropy)
+    }
+}
+
+impl Epoch {
+    /// The leaf of this device.
+    pub(crate) fn own(&self) -> u32 {
+        self.own
     }
 }

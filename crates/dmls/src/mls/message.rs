@@ -1,92 +1,167 @@
-//! Application messages.
+//! Application messages (RFC 9420 §6.3).
 
-use openmls::prelude::*;
+use tls_codec::VLBytes;
 use zeroize::Zeroizing;
 
-use super::facts;
-use super::{Provider, View, checked, encode, load, signer};
-use crate::device::OwnDevice;
+use super::commit::{CONTENT_LABEL, signed_content};
+use super::crypto::{self, AeadKey};
+use super::path::MakeError;
+use super::ratchets::{Ratchets, Turn};
+use super::refusal::Feature;
+use super::tree::Maker;
+use super::wire::{
+    APPLICATION, Content, FramedContent, PrivateMessage, Sender, SenderData, WireFormat, body, decode, encode, message,
+    next, push_vector,
+};
+use super::{Epoch, Refusal};
 use crate::entropy::Entropy;
-use crate::error::{GroupError, Reason};
-use crate::members::Leaf;
 
-/// Seals `plaintext` in the epoch of `view`; the view that comes back must be stored before the bytes are shown.
-pub(crate) fn seal(
-    view: &View,
-    group: &[u8],
-    own: &OwnDevice,
-    authenticated_data: Vec<u8>,
-    plaintext: &[u8],
-    entropy: &mut dyn Entropy,
-) -> Result<(View, Vec<u8>), GroupError> {
-    let provider = Provider::over(view, entropy);
-    let mut mls = load(&provider, group)?;
-    mls.set_aad(authenticated_data);
-    let message = mls
-        .create_message(&provider, signer(own), plaintext)
-        .map_err(|_| GroupError::Mls("the message cannot be sealed"))?;
-    let bytes = encode(&message)?;
-    checked(&provider, ())?;
-    Ok((provider.into_view_of(mls), bytes))
-}
+/// Plaintexts are padded to a multiple of this many bytes.
+const PADDING: usize = 64;
 
-/// A message that opened.
-pub(crate) struct OpenedFrame {
-    pub(crate) view: View,
-    pub(crate) sender: Leaf,
-    /// Which key of the sender's ratchet it was sealed under.
-    pub(crate) generation: u32,
+/// A message that opened; its key is used up once [`Ratchets::advance`] was given the turn.
+pub(crate) struct Opened {
+    pub(crate) turn: Turn,
+    /// The leaf of who sent it.
+    pub(crate) sender: u32,
     pub(crate) plaintext: Zeroizing<Vec<u8>>,
 }
 
-/// Why a message did not open.
-pub(crate) enum OpenFailure {
-    Rejected(Reason),
-    /// It comes from this device's own leaf, which MLS cannot open.
-    OwnMessage,
-    Own(GroupError),
-}
-
-/// Opens a message in the epoch of `view`; the used key is gone from the view that comes back.
-pub(crate) fn open(
-    view: &View,
-    group: &[u8],
-    bytes: &[u8],
-    entropy: &mut dyn Entropy,
-) -> Result<OpenedFrame, OpenFailure> {
-    let reject = OpenFailure::Rejected;
-    let message = super::decode(bytes).map_err(reject)?;
-    let message = message.try_into_protocol_message().map_err(|_| reject(Reason::WrongKind))?;
-    let provider = Provider::over(view, entropy);
-    let mut mls = load(&provider, group).map_err(OpenFailure::Own)?;
-    let message = mls.process_message(&provider, message).map_err(|error| refusal(&error))?;
-    let Sender::Member(index) = *message.sender() else { return Err(reject(Reason::WrongKind)) };
-    let member = mls.member_at(index).ok_or(reject(Reason::Forged))?;
-    let sender = facts::accepted_leaf(&member).map_err(reject)?;
-    let content = match message.into_content() {
-        ProcessedMessageContent::ApplicationMessage(content) => content,
-        ProcessedMessageContent::OwnPrivateMessage => return Err(OpenFailure::OwnMessage),
-        _ => return Err(reject(Reason::WrongKind)),
-    };
-    let plaintext = Zeroizing::new(content.into_bytes());
-    let generation = provider.generation().ok_or(reject(Reason::Forged))?;
-    Ok(OpenedFrame { view: provider.into_view_of(mls), sender, generation, plaintext })
-}
-
-/// A used or too old key is another matter than a forgery.
-///
-/// OpenMLS does not export the type that tells them apart, only its words; a test of this module pins them.
-fn refusal<E>(error: &ProcessMessageError<E>) -> OpenFailure {
-    use openmls::framing::errors::MessageDecryptionError as Decryption;
-    let ProcessMessageError::ValidationError(ValidationError::UnableToDecrypt(Decryption::SecretTreeError(tree))) =
-        error
-    else {
-        return OpenFailure::Rejected(Reason::Forged);
-    };
-    let words = tree.to_string();
-    if words.starts_with("Generation is too") || words.contains("deleted to preserve forward secrecy") {
-        OpenFailure::Rejected(Reason::BeyondWindow)
-    } else {
-        OpenFailure::Rejected(Reason::Forged)
+impl Epoch {
+    /// Seals a message with the next key of this device's ratchet.
+    ///
+    /// # Errors
+    /// If randomness fails, or the ratchet is at its end.
+    pub(crate) fn seal(
+        &self,
+        ratchets: &Ratchets,
+        maker: &Maker<'_>,
+        authenticated_data: &[u8],
+        plaintext: &[u8],
+        entropy: &mut dyn Entropy,
+    ) -> Result<(Turn, Vec<u8>), MakeError> {
+        let content = FramedContent {
+            group_id: self.public.context.group_id.clone(),
+            epoch: self.public.context.epoch,
+            sender: Sender::Member(self.own),
+            authenticated_data: authenticated_data.into(),
+            content: Content::Application(plaintext.into()),
+        };
+        let framed = Zeroizing::new(encode(&content));
+        wipe(content);
+        let signed = Zeroizing::new(self.signed(&framed));
+        let signature = crypto::sign(maker.signer, CONTENT_LABEL, &signed);
+        let turn = ratchets.next(self.own)?;
+        let mut reuse_guard = [0; 4];
+        entropy.fill(&mut reuse_guard)?;
+        let mut private = PrivateMessage {
+            group_id: self.public.context.group_id.clone(),
+            epoch: self.public.context.epoch,
+            content_type: APPLICATION,
+            authenticated_data: authenticated_data.into(),
+            encrypted_sender_data: Vec::new().into(),
+            ciphertext: Vec::new().into(),
+        };
+        let key = turn.key().guarded(reuse_guard);
+        private.ciphertext = key.seal(&content_aad(&private), &padded(plaintext, &signature))?.into();
+        let data = SenderData { leaf_index: self.own, generation: turn.generation(), reuse_guard };
+        let key = self.sender_data_key(&private);
+        private.encrypted_sender_data = key.seal(&sender_aad(&private), &encode(&data))?.into();
+        Ok((turn, message(WireFormat::PrivateMessage, &private)))
     }
+
+    /// Opens a message of another member. Nothing is used up unless all of it holds.
+    ///
+    /// # Errors
+    /// [`Refusal::OwnMessage`] for what this very leaf sealed; otherwise why it is no message of this epoch, or that its
+    /// key is gone or too far ahead.
+    pub(crate) fn open_message(&self, ratchets: &Ratchets, bytes: &[u8]) -> Result<Opened, Refusal> {
+        let private: PrivateMessage = decode(body(bytes, WireFormat::PrivateMessage)?)?;
+        if private.group_id != self.public.context.group_id {
+            return Err(Refusal::OtherGroup);
+        }
+        if private.epoch != self.public.context.epoch {
+            return Err(Refusal::OtherEpoch);
+        }
+        if private.content_type != APPLICATION {
+            return Err(Refusal::Unsupported(Feature::PrivateHandshake));
+        }
+        let data =
+            self.sender_data_key(&private).open(&sender_aad(&private), private.encrypted_sender_data.as_slice())?;
+        let data: SenderData = decode(&data)?;
+        if data.leaf_index == self.own {
+            return Err(Refusal::OwnMessage);
+        }
+        let leaf = self.public.tree.leaf(data.leaf_index).ok_or(Refusal::NoSuchLeaf)?;
+        let turn = ratchets.turn(data.leaf_index, data.generation)?;
+        let key = turn.key().guarded(data.reuse_guard);
+        let content = key.open(&content_aad(&private), private.ciphertext.as_slice())?;
+        let (plaintext, signature) = unpadded(&content)?;
+        let framed = FramedContent {
+            group_id: private.group_id,
+            epoch: private.epoch,
+            sender: Sender::Member(data.leaf_index),
+            authenticated_data: private.authenticated_data,
+            content: Content::Application(plaintext.to_vec().into()),
+        };
+        let bytes = Zeroizing::new(encode(&framed));
+        wipe(framed);
+        let signed = Zeroizing::new(self.signed(&bytes));
+        crypto::verify(self.public.suite, leaf.signature_key(), CONTENT_LABEL, &signed, &signature)?;
+        Ok(Opened { turn, sender: data.leaf_index, plaintext })
+    }
+
+    fn signed(&self, framed: &[u8]) -> Vec<u8> {
+        signed_content(framed, WireFormat::PrivateMessage, &encode(&*self.public.context))
+    }
+
+    /// Key and nonce of the sender data, from a sample of the ciphertext (RFC 9420 §6.3.2).
+    pub(super) fn sender_data_key(&self, message: &PrivateMessage) -> AeadKey {
+        let ciphertext = message.ciphertext.as_slice();
+        AeadKey::derive(&self.secrets.sender_data, &ciphertext[..ciphertext.len().min(32)])
+    }
+}
+
+/// Wipes the plaintext in a content that is no longer needed.
+fn wipe(content: FramedContent) {
+    if let Content::Application(text) = content.content {
+        drop(Zeroizing::new(Vec::from(text)));
+    }
+}
+
+/// `SenderDataAAD` (RFC 9420 §6.3.2).
+pub(super) fn sender_aad(message: &PrivateMessage) -> Vec<u8> {
+    let mut out = encode(&message.group_id);
+    out.extend(message.epoch.to_be_bytes());
+    out.push(message.content_type);
+    out
+}
+
+/// `PrivateContentAAD` (RFC 9420 §6.3.1).
+pub(super) fn content_aad(message: &PrivateMessage) -> Vec<u8> {
+    let mut out = sender_aad(message);
+    push_vector(&mut out, message.authenticated_data.as_slice());
+    out
+}
+
+/// `PrivateMessageContent` with zeros up to the next multiple of [`PADDING`] (RFC 9420 §6.3.1).
+fn padded(plaintext: &[u8], signature: &[u8]) -> Zeroizing<Vec<u8>> {
+    // In one piece from the start: growing would leave a copy of the plaintext behind.
+    let mut out = Zeroizing::new(Vec::with_capacity(plaintext.len() + signature.len() + 8 + PADDING));
+    push_vector(&mut out, plaintext);
+    push_vector(&mut out, signature);
+    let length = out.len().next_multiple_of(PADDING);
+    out.resize(length, 0);
+    out
+}
+
+fn unpadded(content: &[u8]) -> Result<(Zeroizing<Vec<u8>>, Vec<u8>), Refusal> {
+    let mut rest = content;
+    let plaintext: VLBytes = next(&mut rest)?;
+    let plaintext = Zeroizing::new(Vec::from(plaintext));
+    let signature: VLBytes = next(&mut rest)?;
+    if rest.iter().any(|byte| *byte != 0) {
+        return Err(Refusal::Padding);
+    }
+    Ok((plaintext, Vec::from(signature)))
 }

@@ -1,108 +1,66 @@
-//! The only module that names the MLS library.
+//! An MLS group (RFC 9420) as values: an epoch is immutable, and a commit on it gives its child.
 //!
-//! Each epoch lives in a [`View`] of its own: an operation copies the view, works on the copy and hands the result
-//! back (SPEC §7.4). So a failure leaves nothing behind, a retained epoch never holds a pending commit, and forks cannot mix.
+//! One suite a group, proposals by value, commits as PublicMessage with a path and a PSK, messages as PrivateMessage
+//! (SPEC §3.1). What RFC 9420 has beyond that is refused by name ([`refusal::Feature`]). docs/MLS.md says where each of
+//! its requirements is checked.
+//!
+//! An [`Epoch`] is cheap to clone: trees share their nodes. [`Ratchets`] is the one part that changes, and there is
+//! exactly one of it to an epoch.
 
-#[cfg(dmls_mutants)]
-pub(crate) mod bent;
-mod build;
-mod facts;
+mod commit;
+mod crypto;
+mod grant;
 mod join;
+mod make;
+mod members;
 mod message;
+mod package;
+mod path;
+mod ratchets;
+mod record;
+mod refusal;
+mod schedule;
+mod tree;
+mod wire;
+
 #[cfg(test)]
-pub(crate) mod poison;
-mod process;
-pub(crate) mod provider;
+mod tests;
 
-use openmls::prelude::*;
+use std::sync::Arc;
 
-use crate::defence;
-use crate::device::OwnDevice;
-use crate::error::{GroupError, Reason};
+pub(crate) use commit::{Change, Draft, Entered, Public};
+pub(crate) use join::{Door, Invitation, package_references};
+pub(crate) use make::{Made, OwnDraft, Plan};
+pub(crate) use message::Opened;
+pub(crate) use package::{OwnPackage, Package};
+pub(crate) use path::MakeError;
+pub(crate) use ratchets::{Ratchets, Turn};
+pub(crate) use record::RatchetRecord;
+pub(crate) use refusal::{Feature, Refusal};
+pub(crate) use tree::{Forest, Leaf, Maker, NodeRecord, Tree};
 
-pub(crate) use build::{Built, CommitPlan, add_candidate, commit, create, key_package};
-pub(crate) use facts::EpochFacts;
-pub(crate) use join::{join_externally, join_welcome, open_welcome_grant, package_references, seal_welcome_grant};
-#[cfg(dmls_mutants)]
-pub(crate) use message::OpenedFrame;
-pub(crate) use message::{OpenFailure, open, seal};
-pub(crate) use openmls::prelude::KeyPackage as Package;
-pub(crate) use process::{ProcessFailure, Processed, check_without_psk, open_grant, process, seal_grant};
-pub(crate) use provider::{Provider, View};
+use path::PathKeys;
+use schedule::Secrets;
 
-/// MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 (RFC 9420 §17.1).
-pub(crate) const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
-/// Component whose single-use export is the merge value of an epoch (SPEC §3.4).
-const MERGE_COMPONENT: u16 = 0x8d02;
-/// Plaintexts are padded to a multiple of this many bytes.
-const PADDING: usize = 64;
-/// Messages of one sender may be this many generations late or early.
-const GENERATION_WINDOW: u32 = 1_000;
-
-/// Lifetimes are policy, never a lock-out: a clock that is wrong by years must not end a group (SPEC §5.5).
-fn lifetime() -> Lifetime {
-    Lifetime::init(0, if defence::on("X7") { u64::MAX } else { 90 * 24 * 3_600 })
+/// An epoch of a group as one member holds it. Immutable.
+///
+/// **Invariant**: `own` is a leaf of the tree, and `keys` go with it there.
+#[derive(Clone, Debug)]
+pub(crate) struct Epoch {
+    public: Public,
+    secrets: Arc<Secrets>,
+    keys: Arc<PathKeys>,
+    own: u32,
 }
 
-fn create_config() -> MlsGroupCreateConfig {
-    let ahead = if defence::on("I9") { GENERATION_WINDOW } else { u32::MAX };
-    MlsGroupCreateConfig::builder()
-        .ciphersuite(SUITE)
-        .use_ratchet_tree_extension(true)
-        .wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
-        .max_past_epochs(if defence::on("C9") { 0 } else { 5 })
-        .number_of_resumption_psks(0)
-        .padding_size(if defence::on("I10") { PADDING } else { 0 })
-        .sender_ratchet_configuration(SenderRatchetConfiguration::new(GENERATION_WINDOW, ahead))
-        .lifetime(lifetime())
-        .build()
-}
-
-fn join_config() -> MlsGroupJoinConfig {
-    create_config().join_config().clone()
-}
-
-fn credential_with_key(own: &OwnDevice) -> CredentialWithKey {
-    CredentialWithKey {
-        credential: BasicCredential::new(own.credential().encode()).into(),
-        signature_key: own.key().0.to_vec().into(),
+impl Epoch {
+    /// What is public of it.
+    pub(crate) fn public(&self) -> &Public {
+        &self.public
     }
-}
 
-fn signer(own: &OwnDevice) -> &provider::Signer {
-    own.signing().signer()
-}
-
-/// The group inside a view.
-fn load(provider: &Provider<'_>, group: &[u8]) -> Result<MlsGroup, GroupError> {
-    if let Some(read) = provider.take_group() {
-        return Ok(read);
+    /// The ratchet tree: its leaves are the members.
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.public.tree
     }
-    MlsGroup::load(openmls_traits::OpenMlsProvider::storage(provider), &GroupId::from_slice(group))
-        .ok()
-        .flatten()
-        .ok_or(GroupError::Mls("the epoch's state cannot be read"))
-}
-
-/// Refuses what was made with failed randomness, whatever the library made of it (SPEC §6.3).
-fn checked<T>(provider: &Provider<'_>, value: T) -> Result<T, GroupError> {
-    if provider.entropy_failed() { Err(GroupError::Entropy(crate::entropy::EntropyError)) } else { Ok(value) }
-}
-
-fn encode(message: &impl tls_codec::Serialize) -> Result<Vec<u8>, GroupError> {
-    message.tls_serialize_detached().map_err(|_| GroupError::Mls("message cannot be encoded"))
-}
-
-fn decode(bytes: &[u8]) -> Result<MlsMessageIn, Reason> {
-    <MlsMessageIn as tls_codec::Deserialize>::tls_deserialize_exact(bytes).map_err(|_| Reason::Malformed)
-}
-
-/// What the leaves of these devices would be read as, for tests of that reading.
-#[cfg(test)]
-pub(crate) fn members_of(devices: &[&OwnDevice]) -> Result<Vec<crate::members::Leaf>, Reason> {
-    let member = |(index, own): (u32, &&OwnDevice)| {
-        let CredentialWithKey { credential, signature_key } = credential_with_key(own);
-        Member::new(LeafNodeIndex::new(index), Vec::new(), signature_key.as_slice().to_vec(), credential)
-    };
-    facts::leaves((0..).zip(devices).map(member))
 }

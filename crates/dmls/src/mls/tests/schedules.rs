@@ -2,12 +2,12 @@
 
 use super::client::pair;
 use super::given::{hex, list, number, secret, text, vectors};
-use crate::mls2::commit::interim_hash;
-use crate::mls2::crypto::{self, AeadKey, derive, expand, expand_into, extract, hash, mac_holds};
-use crate::mls2::package::Package;
-use crate::mls2::ratchets::{Ratchets, following, key_of};
-use crate::mls2::schedule::{Joiner, psk_secret};
-use crate::mls2::wire::{
+use crate::mls::commit::interim_hash;
+use crate::mls::crypto::{self, AeadKey, derive, expand, expand_into, extract, hash, mac_holds};
+use crate::mls::package::Package;
+use crate::mls::ratchets::{Ratchets, following, key_of};
+use crate::mls::schedule::{Joiner, psk_secret};
+use crate::mls::wire::{
     FramedContent, GroupContext, GroupInfo, GroupSecrets, HpkeCiphertext, PreSharedKeyId, PskKind, Welcome, WireFormat,
     body, decode, encode, next, push_vector,
 };
@@ -153,7 +153,7 @@ fn transcript_hashes() {
         assert_eq!(confirmed[..], hex(&vector, "confirmed_transcript_hash_after")[..]);
         if bytes[..2] == [0, 1] {
             let interim = hex(&vector, "interim_transcript_hash_before").try_into().unwrap();
-            let ours = crate::mls2::commit::confirmed_hash(&interim, &bytes[2..signed_to], signature.as_slice());
+            let ours = crate::mls::commit::confirmed_hash(&interim, &bytes[2..signed_to], signature.as_slice());
             assert_eq!(ours, confirmed);
         }
         assert!(mac_holds(&secret(&vector, "confirmation_key"), &confirmed, tag.as_slice()));
@@ -178,7 +178,7 @@ fn welcome() {
         let member = joiner.with_psk(&psk_secret(&[]));
         let info: GroupInfo = decode(&member.welcome_key().open(b"", info).unwrap()).unwrap();
         let key = hex(&vector, "signer_pub").try_into().unwrap();
-        let content = crate::mls2::make::info_content(&info);
+        let content = crate::mls::make::info_content(&info);
         crypto::verify(X25519_ED25519, &key, "GroupInfoTBS", &content, info.signature.as_slice()).unwrap();
         let epoch = member.epoch(&encode(&info.context));
         let transcript = info.context.confirmed_transcript_hash.as_slice();

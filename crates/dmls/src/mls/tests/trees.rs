@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use super::client::pair;
 use super::given::{hex, list, number, secret, unhex, vectors};
-use crate::mls2::crypto::{KeyPair, derive};
-use crate::mls2::package::Package;
-use crate::mls2::path::{self, OwnPath, PathKeys};
-use crate::mls2::tree::{Found, Leaf, Maker, Place, Tree};
-use crate::mls2::wire::{GroupContext, Proposal, TreeNode, UpdatePath, decode, encode};
+use crate::mls::crypto::{KeyPair, derive};
+use crate::mls::package::Package;
+use crate::mls::path::{self, OwnPath, PathKeys};
+use crate::mls::tree::{Found, Leaf, Maker, Place, Tree};
+use crate::mls::wire::{GroupContext, Proposal, TreeNode, UpdatePath, decode, encode};
 use crate::suite::{Signer, X25519_ED25519};
 
 #[test]
@@ -139,7 +139,7 @@ fn treekem() {
             let member = &members[&sender];
             let (signer, identity) = (&*member.signer, &member.identity[..]);
             let maker = Maker { suite: X25519_ED25519, signer, identity, extensions: &[] };
-            let mut entropy = super::super::super::mls::provider::tests::Seeded::new("treekem");
+            let mut entropy = super::given::Seeded::new("treekem");
             let own = OwnPath::make(&mut renewed, sender, &maker, &group, &mut entropy).unwrap();
             let context = encode(&context(&vector, &renewed));
             let path = own.seal(X25519_ED25519, &context, &[], &mut entropy).unwrap();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Refusal;
 use super::crypto::{AeadKey, derive, expand};
+use super::record::{RatchetRecord, node_record, ratchet_record, skipped_record};
 use super::tree::Place;
 use crate::secret::Secret;
 
@@ -18,9 +19,9 @@ pub(crate) const MAX_SKIPPED: usize = 2_000;
 /// every secret is there once: as a node, in a ratchet, or as a key that was passed over.
 #[derive(Clone, Debug)]
 pub(crate) struct Ratchets {
-    height: u32,
-    nodes: BTreeMap<Place, Secret>,
-    senders: BTreeMap<u32, Ratchet>,
+    pub(super) height: u32,
+    pub(super) nodes: BTreeMap<Place, Secret>,
+    pub(super) senders: BTreeMap<u32, Ratchet>,
 }
 
 /// A sender's application ratchet.
@@ -91,25 +92,33 @@ impl Ratchets {
         ahead(leaf, generation, 0, secret, Some(opened))
     }
 
-    /// Makes what [`Self::turn`] worked out the state.
-    pub(crate) fn advance(&mut self, turn: Turn) {
+    /// Makes what [`Self::turn`] worked out the state, and gives what changes in the store.
+    pub(crate) fn advance(&mut self, turn: Turn) -> Vec<RatchetRecord> {
         let Change::Ahead { next, passed, opened } = turn.change else {
             if let Some(ratchet) = self.senders.get_mut(&turn.leaf) {
                 ratchet.skipped.remove(&turn.generation);
             }
-            return;
+            return vec![skipped_record(turn.leaf, turn.generation, None)];
         };
+        let mut records = Vec::new();
         if let Some(opened) = opened {
             self.nodes.remove(&opened.from);
+            records.push(node_record(opened.from, None));
+            records.extend(opened.beside.iter().map(|(place, secret)| node_record(*place, Some(secret))));
             self.nodes.extend(opened.beside);
         }
+        let generation = turn.generation + 1;
+        records.push(ratchet_record(turn.leaf, &next, generation));
+        records.extend(passed.iter().map(|(passed, key)| skipped_record(turn.leaf, *passed, Some(key))));
         let ratchet = self.senders.entry(turn.leaf).or_insert_with(|| Ratchet::new(next.clone()));
-        ratchet.secret = next;
-        ratchet.generation = turn.generation + 1;
+        (ratchet.secret, ratchet.generation) = (next, generation);
         ratchet.skipped.extend(passed);
-        while ratchet.skipped.len() > MAX_SKIPPED {
-            ratchet.skipped.pop_first();
+        while ratchet.skipped.len() > MAX_SKIPPED
+            && let Some((oldest, _)) = ratchet.skipped.pop_first()
+        {
+            records.push(skipped_record(turn.leaf, oldest, None));
         }
+        records
     }
 
     /// A leaf's first ratchet (RFC 9420 §9.2); `label` is "application", handshakes are not private here.

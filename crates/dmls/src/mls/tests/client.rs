@@ -8,18 +8,18 @@ use serde_json::Value;
 use tls_codec::{Serialize as _, VLBytes};
 
 use super::given::{hex, list, secret, unhex};
-use crate::mls2::commit::{self, Public};
-use crate::mls2::crypto::{KeyPair, derive, mac_holds, ref_hash, verify};
-use crate::mls2::message::{content_aad, sender_aad};
-use crate::mls2::path;
-use crate::mls2::ratchets::{Ratchets, following, key_of};
-use crate::mls2::schedule::{EpochSecret, Joiner, psk_secret};
-use crate::mls2::tree::{Found, Leaf};
-use crate::mls2::wire::{
+use crate::mls::commit::{self, Public};
+use crate::mls::crypto::{KeyPair, derive, mac_holds, ref_hash, verify};
+use crate::mls::message::{content_aad, sender_aad};
+use crate::mls::path;
+use crate::mls::ratchets::{Ratchets, following, key_of};
+use crate::mls::schedule::{EpochSecret, Joiner, psk_secret};
+use crate::mls::tree::{Found, Leaf};
+use crate::mls::wire::{
     Commit, Content, FramedContent, GroupContext, PreSharedKeyId, PrivateMessage, Proposal, ProposalOrRef, PskKind,
     Sender, SenderData, UpdatePath, WireFormat, body, decode, encode, next, push_vector,
 };
-use crate::mls2::{Entered, Epoch, Invitation, OwnPackage, Package};
+use crate::mls::{Entered, Epoch, Invitation, OwnPackage, Package};
 use crate::secret::Secret;
 use crate::suite::X25519_ED25519;
 
@@ -149,10 +149,10 @@ impl Client {
 }
 
 struct Work {
-    tree: crate::mls2::Tree,
+    tree: crate::mls::Tree,
     new: Vec<u32>,
     psks: Vec<PreSharedKeyId>,
-    extensions: Option<Vec<crate::mls2::wire::Extension>>,
+    extensions: Option<Vec<crate::mls::wire::Extension>>,
 }
 
 impl Work {
@@ -186,7 +186,7 @@ fn transcript(interim: &[u8; 32], message: &Unframed) -> [u8; 32] {
     input.extend((message.format as u16).to_be_bytes());
     input.extend(&message.framed);
     push_vector(&mut input, message.signature.as_slice());
-    crate::mls2::crypto::hash(&input)
+    crate::mls::crypto::hash(&input)
 }
 
 /// Takes a message of a member out of its frame, public or private.
@@ -253,7 +253,7 @@ fn unframe_private(epoch: &Epoch, ratchets: &Ratchets, bytes: &[u8]) -> Unframed
 
 impl Package {
     /// The wire form of a key package of the vectors.
-    fn check_in_test(bytes: &[u8]) -> crate::mls2::wire::KeyPackage {
+    fn check_in_test(bytes: &[u8]) -> crate::mls::wire::KeyPackage {
         decode(body(bytes, WireFormat::KeyPackage).unwrap()).unwrap()
     }
 }
@@ -262,6 +262,6 @@ impl Package {
 pub(super) fn pair(private: &[u8]) -> KeyPair {
     let key = x25519_dalek::StaticSecret::from(<[u8; 32]>::try_from(private).unwrap());
     let public = x25519_dalek::PublicKey::from(&key);
-    let public = crate::mls2::crypto::PublicKey::parse(X25519_ED25519, public.as_bytes()).unwrap();
+    let public = crate::mls::crypto::PublicKey::parse(X25519_ED25519, public.as_bytes()).unwrap();
     KeyPair { public, private: Secret::parse(private).unwrap() }
 }

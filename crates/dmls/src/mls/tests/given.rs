@@ -1,8 +1,40 @@
 //! Reading the RFC 9420 test vectors.
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
+use crate::entropy::{Entropy, EntropyError};
 use crate::secret::Secret;
+
+/// Reproducible randomness; fails for good after a number of draws, if told so.
+pub(crate) struct Seeded {
+    state: [u8; 32],
+    draws_left: Option<usize>,
+}
+
+impl Seeded {
+    pub(crate) fn new(seed: &str) -> Self {
+        Self { state: Sha256::digest(seed).into(), draws_left: None }
+    }
+
+    pub(crate) fn failing_after(seed: &str, draws: usize) -> Self {
+        Self { draws_left: Some(draws), ..Self::new(seed) }
+    }
+}
+
+impl Entropy for Seeded {
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
+        if let Some(left) = &mut self.draws_left {
+            *left = left.checked_sub(1).ok_or(EntropyError)?;
+        }
+        for chunk in out.chunks_mut(32) {
+            self.state = Sha256::digest(self.state).into();
+            let bytes: [u8; 32] = Sha256::digest([&self.state[..], b"out"].concat()).into();
+            chunk.copy_from_slice(&bytes[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
 
 /// A file of the vectors, or nothing (said aloud) where they are not beside the project.
 pub(super) fn vectors(name: &str) -> Vec<Value> {

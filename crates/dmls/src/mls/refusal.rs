@@ -1,5 +1,7 @@
 //! Why something was not taken in.
 
+use crate::error::Reason;
+
 /// What is refused and why: always the peer's fault, and the same for everybody who holds the same epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -77,6 +79,27 @@ pub(crate) enum Refusal {
     TooFarAhead,
     #[error("padding that is not zero")]
     Padding,
+}
+
+impl From<Refusal> for Reason {
+    /// The stable code that hosts see (SPEC §6.1).
+    fn from(refusal: Refusal) -> Self {
+        use Feature::{Credential, PrivateHandshake, ProposalByReference, ProposalMessage, ResumptionPsk};
+        match refusal {
+            Refusal::Malformed => Self::Malformed,
+            Refusal::Version => Self::UnknownVersion,
+            Refusal::Kind | Refusal::Unsupported(ProposalMessage | PrivateHandshake) => Self::WrongKind,
+            Refusal::OtherGroup => Self::OtherGroup,
+            Refusal::Unsupported(ProposalByReference) => Self::ProposalByReference,
+            Refusal::Psk | Refusal::NoPath | Refusal::Unsupported(ResumptionPsk) => Self::BadPsk,
+            Refusal::Succession | Refusal::DeviceTwice | Refusal::Unsupported(Credential) => Self::BadCredential,
+            Refusal::Proposals | Refusal::Unsupported(_) => Self::NotAllowed,
+            Refusal::PathClosed | Refusal::PathKey => Self::CannotProcess,
+            Refusal::KeyUsed | Refusal::TooFarAhead => Self::BeyondWindow,
+            Refusal::NotForUs => Self::NoKeyPackage,
+            _ => Self::Forged,
+        }
+    }
 }
 
 /// What RFC 9420 has and this profile has not.

@@ -231,8 +231,8 @@ impl Public {
         let message = PublicCommit::parse(bytes)?;
         self.check_here(&message)?;
         let commit = message.commit()?;
+        self.check_frame(&message, commit.path.as_ref(), membership)?;
         let path = commit.path.as_ref().ok_or(Refusal::NoPath)?;
-        self.check_frame(&message, path, membership)?;
         let proposals = Proposals::read(self.suite, commit)?;
         proposals.check(message.content.sender)?;
         let mut applied = apply(&self.tree, &proposals.removes, &proposals.adds)?;
@@ -277,12 +277,15 @@ impl Public {
     fn check_frame(
         &self,
         message: &PublicCommit<'_>,
-        path: &UpdatePath,
+        path: Option<&UpdatePath>,
         membership: Option<&Secret>,
     ) -> Result<(), Refusal> {
         let key: [u8; 32] = match message.content.sender {
             Sender::Member(index) => *self.tree.leaf(index).ok_or(Refusal::NoSuchLeaf)?.signature_key(),
-            Sender::NewMemberCommit => path.leaf.signature_key.as_slice().try_into().map_err(|_| Refusal::Signature)?,
+            Sender::NewMemberCommit => {
+                let leaf = &path.ok_or(Refusal::NoPath)?.leaf;
+                leaf.signature_key.as_slice().try_into().map_err(|_| Refusal::Signature)?
+            }
             Sender::External(_) | Sender::NewMemberProposal => return Err(Refusal::Sender),
         };
         let content = signed_content(message.framed, WireFormat::PublicMessage, &encode(&*self.context));

@@ -6,14 +6,14 @@ use tls_codec::{Deserialize, Serialize, VLBytes};
 
 use super::client::unframe;
 use super::given::{hex, number, secret, vectors};
-use crate::mls2::ratchets::Ratchets;
-use crate::mls2::refusal::{Feature, Refusal};
-use crate::mls2::tree::{Leaf, Maker, Tree};
-use crate::mls2::wire::{
+use crate::mls::ratchets::Ratchets;
+use crate::mls::refusal::{Feature, Refusal};
+use crate::mls::tree::{Leaf, Maker, Tree};
+use crate::mls::wire::{
     Commit, Content, Extension, FramedContent, GroupContext, GroupInfo, GroupSecrets, KeyPackage, LeafNode,
     PreSharedKeyId, PrivateMessage, PublicCommit, TreeNode, Welcome, WireFormat, body, decode, encode, next,
 };
-use crate::mls2::{Epoch, OwnPackage};
+use crate::mls::{Epoch, OwnPackage};
 use crate::suite::X25519_ED25519;
 
 fn round<T: Deserialize + Serialize>(bytes: &[u8]) {
@@ -62,7 +62,7 @@ fn message_protection() {
         assert_eq!(signer.public()[..], hex(&vector, "signature_pub")[..]);
         let own = Maker { suite: X25519_ED25519, signer: &*signer, identity: &[1], extensions: &[] };
         let reader = Maker { suite: X25519_ED25519, signer: &*other, identity: &[2], extensions: &[] };
-        let mut entropy = super::super::super::mls::provider::tests::Seeded::new("protection");
+        let mut entropy = super::given::Seeded::new("protection");
         // The sender is leaf 1 of two.
         let mut leaf = |maker: &Maker<'_>| {
             let package = OwnPackage::make(maker, false, &mut entropy).unwrap();

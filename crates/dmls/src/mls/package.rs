@@ -108,8 +108,8 @@ impl OwnPackage {
         reference(&self.wire)
     }
 
-    /// The private half of its init key.
-    pub(crate) fn init_private(&self) -> &Secret {
-        &self.init
+    /// Whether it is of last resort, and outlives its use.
+    pub(crate) fn is_last_resort(&self) -> bool {
+        self.wire.extensions.iter().any(|extension| extension.extension_type == extension_type::LAST_RESORT)
     }
 }

@@ -1,0 +1,83 @@
+//! Whose leaves they are: what our credentials say, and that their owners signed it (SPEC §5.1, §5.3).
+
+use super::{Draft, Epoch, Leaf, Package, Tree};
+use crate::device::Credential;
+use crate::error::Reason;
+use crate::id::{EpochId, LeafIndex, SignatureKey};
+use crate::input::BaseProof;
+use crate::members::{Leaf as Member, Members};
+use crate::wire;
+
+/// One leaf as a member, whose credential was checked when it came.
+fn member(index: u32, leaf: &Leaf) -> Result<Member, Reason> {
+    let device = leaf.device().ok_or(Reason::BadCredential)?.clone();
+    Ok(Member { index: LeafIndex(index), device, key: SignatureKey(*leaf.signature_key()) })
+}
+
+/// One leaf as a member; the device's own key must vouch for its signature key.
+fn vouched(index: u32, leaf: &Leaf) -> Result<Member, Reason> {
+    let node = leaf.node().map_err(|_| Reason::BadCredential)?;
+    let key = SignatureKey(*leaf.signature_key());
+    Credential::parse(node.credential.identity.as_slice(), &key).map_err(|_| Reason::BadCredential)?;
+    member(index, leaf)
+}
+
+impl Package {
+    /// Whose key package it is.
+    pub(crate) fn member(&self) -> Result<Member, Reason> {
+        vouched(u32::MAX, self.leaf())
+    }
+}
+
+impl Tree {
+    /// The members of a tree that was not seen before: every credential is checked.
+    pub(crate) fn vouched_members(&self) -> Result<Members, Reason> {
+        self.leaves().into_iter().map(|(index, leaf)| vouched(index, leaf)).collect()
+    }
+}
+
+impl Draft {
+    /// The committer.
+    pub(crate) fn committing_member(&self) -> Result<Member, Reason> {
+        let (index, leaf) = self.committer()?;
+        if self.is_external() { vouched(index, leaf) } else { member(index, leaf) }
+    }
+
+    /// Who is added; their credentials are checked.
+    pub(crate) fn added_members(&self) -> Result<Vec<Member>, Reason> {
+        self.added().iter().map(|(index, leaf)| vouched(*index, leaf)).collect()
+    }
+
+    /// Who is removed.
+    pub(crate) fn removed_members(&self) -> Result<Vec<Member>, Reason> {
+        self.removed().iter().map(|(index, leaf)| member(*index, leaf)).collect()
+    }
+
+    /// The members of the epoch that it makes on one with these.
+    pub(crate) fn members_after(&self, before: &Members) -> Result<Members, Reason> {
+        let committer = if self.is_external() { Some(self.committing_member()?) } else { None };
+        let new = self.added().iter().map(|(index, leaf)| member(*index, leaf)).collect::<Result<Vec<_>, _>>()?;
+        let gone = self.removed().iter().map(|(index, _)| LeafIndex(*index));
+        Ok(before.with(gone, new.into_iter().chain(committer)))
+    }
+}
+
+impl Epoch {
+    /// The epoch's public transcript (RFC 9420 §8.2).
+    pub(crate) fn proof(&self) -> BaseProof {
+        BaseProof {
+            confirmed_transcript_hash: self.public.context.confirmed_transcript_hash.as_slice().to_vec(),
+            confirmation_tag: self.public.tag.to_vec(),
+        }
+    }
+
+    /// Its EpochId (SPEC §2.1).
+    pub(crate) fn id(&self) -> EpochId {
+        wire::epoch_id(self.public.context.group_id.as_slice(), &self.proof())
+    }
+
+    /// The group that it belongs to.
+    pub(crate) fn group(&self) -> &[u8] {
+        self.public.context.group_id.as_slice()
+    }
+}
