@@ -21,7 +21,7 @@ pub(crate) use cargo::{cargo, output, root, run, run_tests, works};
 pub use counts::Counts;
 pub use error::Error;
 pub use licences::licences;
-pub(crate) use metadata::has_target;
+pub(crate) use metadata::{has_target, target_directory};
 pub use spec::spec;
 pub use steps::{Scope, test};
 pub use table::Table;
