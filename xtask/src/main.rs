@@ -65,6 +65,8 @@ enum Task {
     },
     /// Check that each paragraph of docs/SPEC.md is cited by code and by a test.
     Spec,
+    /// Check that each row of docs/MLS.md that is built is cited by code and by its test.
+    Mls,
     /// Check that each layer uses only the layers below it.
     Arrows,
     /// Check the licences of all dependencies.
@@ -149,6 +151,7 @@ fn main() -> ExitCode {
             end(assure(&assure::Options { minutes, lanes, dirty }))
         }
         Task::Spec => end(gate::spec().and_then(told)),
+        Task::Mls => end(gate::mls().and_then(told)),
         Task::Arrows => end(gate::arrows().and_then(told)),
         Task::Licences => end(gate::licences().and_then(told)),
         Task::Homeserver(homeserver) => end(run(homeserver)),
