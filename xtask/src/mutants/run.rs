@@ -18,6 +18,8 @@ pub(super) const OFF: &str = "DMLS_DEFENCE_OFF";
 /// Without a check, tests may compute for long and are still no slower than this many times.
 const PATIENCE: u32 = 10;
 const LEAST: Duration = Duration::from_secs(60);
+/// Without a check, tests may ask for memory without end: they get 4 GiB, counted in KiB.
+const LIMITED: &str = "ulimit -v 4194304 && exec \"$0\" \"$@\"";
 
 /// Whether tests noticed.
 #[derive(Debug, PartialEq, Eq)]
@@ -102,8 +104,9 @@ impl Tests {
     }
 
     fn run(&self, program: &PathBuf, off: Option<&str>, name: Option<&str>) -> Result<Ended, Error> {
-        let mut command = Command::new(program);
-        command.current_dir(&self.directory).args(name).env_remove(OFF);
+        let mut command = Command::new("sh");
+        command.args(["-c", LIMITED]).arg(program).args(name);
+        command.current_dir(&self.directory).env_remove(OFF);
         if let Some(off) = off {
             command.env(OFF, off);
         }

@@ -73,18 +73,29 @@ fn change(text: &str, id: &str, edit: &Edit, at: usize) -> Result<Change, Misfit
     let on = switch(&edit.file, id);
     let (range, before, after, keeps) = match &edit.instead {
         Instead::Switched(switched) => {
-            let switched = switched.replace("@on", &on);
+            let switched = without_doubled_comma(switched, &text[range.end..]).replace("@on", &on);
             match switched.split_once("@original") {
                 Some((before, after)) => (range, before.to_owned(), after.to_owned(), true),
                 None => (range, switched, String::new(), false),
             }
         }
         Instead::Weaker(weaker) => {
+            // A comment at its end must not take in what comes behind.
+            let weaker = &if weaker.contains("//") { format!("{weaker}\n") } else { weaker.clone() };
             let (range, before, after) = by_form(text, range, weaker, &on)?;
             (range, before, after, true)
         }
     };
     Ok(Change { range, before, after, keeps, edit: at })
+}
+
+/// A comma at the end of an arm is not part of what is found, and stays in the source.
+fn without_doubled_comma<'a>(switched: &'a str, behind: &str) -> &'a str {
+    let switched = switched.trim_end();
+    match switched.strip_suffix(',') {
+        Some(without) if behind.trim_start().starts_with(',') => without,
+        _ => switched,
+    }
 }
 
 /// How code asks whether a mutant's check is on.
@@ -255,6 +266,21 @@ mod tests {
         assert_eq!(done.as_deref(), Ok("let a = if on(\"X\") { b } else { c };\n"));
         let done = one("for a in b {\n", by_text("a in b", "@original.take(if @on { 1 } else { 2 })"));
         assert_eq!(done.as_deref(), Ok("for a in b.take(if on(\"X\") { 1 } else { 2 }) {\n"));
+    }
+
+    #[test]
+    fn arms_of_ones_own_end_with_one_comma() {
+        let arms = by_text("Err(a) => Err(a),\nOk(b) => c,", "Err(a) if @on => Err(a),\n_ => c,");
+        let done = one("match d {\n    Err(a) => Err(a),\n    Ok(b) => c,\n    _ => e,\n}\n", arms);
+        assert_eq!(done.as_deref(), Ok("match d {\n    Err(a) if on(\"X\") => Err(a),\n_ => c,\n    _ => e,\n}\n"));
+        let last = by_text("e => f,", "e if @on => f,\n_ => g,");
+        let done = one("match d {\n    e => f,\n}\n", last);
+        assert_eq!(done.as_deref(), Ok("match d {\n    e if on(\"X\") => f,\n_ => g,\n}\n"));
+        let block = by_text("a => {}", "a if @on => {}\nb => c,");
+        assert_eq!(
+            one("match d { a => {} e => f }", block).as_deref(),
+            Ok("match d { a if on(\"X\") => {}\nb => c, e => f }")
+        );
     }
 
     #[test]
