@@ -1,12 +1,12 @@
 //! `cargo xtask attacks`: the attack suite, both halves of it, and generated runs that show each defence.
 //!
-//! The suites are tests of `dmls-sim`. Here they are built so that single defences can be switched off
-//! (crates/dmls/src/defence.rs), and what it lists is held against the list of threats.
+//! The suites are tests of `dmls-sim`. Here they are built from the tree with switches (`cargo xtask mutants`), so that
+//! single defences can be switched off, and what they list is held against the list of threats.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
-use crate::gate::{Counts, Error, Table, cargo, root, run_tests};
+use crate::gate::{Counts, Error, Table, run_tests};
+use crate::mutants::{Mutant, Noticed, Tree};
 
 /// Families of the threat list with how many ids each has: F1 to F22, and so on.
 const THREATS: [(&str, usize); 10] =
@@ -18,24 +18,18 @@ const THREATS: [(&str, usize); 10] =
 /// [`Error::Failed`] if an attack is alive; [`Error::Findings`] if the whole suite leaves out a threat.
 pub fn attacks(filters: &[String], counts: &mut Counts) -> Result<String, Error> {
     let mut listed = Listed::default();
+    let tree = Tree::write()?;
     // The third replays what failed once against adversaries.
     for suite in ["attacks", "bites", "world"] {
-        let mut command = mutants(&["test", "--locked", "--workspace", "--test", suite, "--"]);
+        // The whole workspace is selected, so that all dependencies are those of the ordinary build.
+        let mut command = tree.cargo(&["test", "--locked", "--workspace", "--test", suite, "--"]);
         command.args(filters);
         run_tests(command, counts, |line| listed.note(line))?;
     }
     if filters.is_empty() {
-        listed.check()?;
+        listed.check(&tree.mutants)?;
     }
     Ok(listed.summary())
-}
-
-/// `cargo ...` that compiles the crates of this workspace with switches for the defences. It selects the whole
-/// workspace, so that all dependencies are those of the ordinary build.
-pub(crate) fn mutants(arguments: &[&str]) -> Command {
-    let mut command = cargo(arguments);
-    command.env("RUSTC_WORKSPACE_WRAPPER", root().join("xtask").join("mutants-rustc"));
-    command
 }
 
 /// What the suite said of each id.
@@ -72,8 +66,9 @@ impl Listed {
         format!("{killed} attacks KILLED, {not_killed} not, {tested} TESTED, {later} LATER, {bites} shown by seeds")
     }
 
-    /// Every threat is tried or put off with a reason, and nothing else is.
-    fn check(&self) -> Result<(), Error> {
+    /// Every threat is tried or put off with a reason, and nothing else is; an attack is there for each mutant that
+    /// says so.
+    fn check(&self, mutants: &[Mutant]) -> Result<(), Error> {
         let mut findings = Table::new(&["id", "why not"]);
         let tried = self.killed.iter().chain(&self.not_killed).chain(&self.tested);
         let tried: BTreeSet<_> = tried.map(String::as_str).collect();
@@ -87,6 +82,10 @@ impl Listed {
         }
         for id in tried.into_iter().chain(self.later.iter().map(String::as_str)).filter(|id| !threats.contains(*id)) {
             findings.push(&[id, "not in the list of threats"]);
+        }
+        let shown = mutants.iter().filter(|mutant| mutant.noticed_by == Noticed::ByAttack);
+        for mutant in shown.filter(|mutant| !self.killed.contains(&mutant.id)) {
+            findings.push(&[&mutant.id, "a mutant, but no attack is KILLED that shows it"]);
         }
         if findings.is_empty() {
             return Ok(());
@@ -138,7 +137,7 @@ mod tests {
     #[test]
     fn a_threat_that_is_left_out_is_named() {
         let mut lines = whole_list_but("Z3");
-        let check = |lines: &[String]| listed(&lines.iter().map(String::as_str).collect::<Vec<_>>()).check();
+        let check = |lines: &[String]| listed(&lines.iter().map(String::as_str).collect::<Vec<_>>()).check(&[]);
         let error = check(&lines).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains("Z3") && !error.contains("Z2"), "{error}");
         lines.push("Z3 KILLED a | b".to_owned());
@@ -149,7 +148,7 @@ mod tests {
     fn what_is_no_threat_or_both_tried_and_put_off_is_named() {
         let mut lines = whole_list_but("");
         lines.extend(["F1 KILLED a | b".to_owned(), "Q1 KILLED a | b".to_owned()]);
-        let error = listed(&lines.iter().map(String::as_str).collect::<Vec<_>>()).check();
+        let error = listed(&lines.iter().map(String::as_str).collect::<Vec<_>>()).check(&[]);
         let error = error.err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains("both an attack") && error.contains("Q1"), "{error}");
     }

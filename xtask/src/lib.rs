@@ -5,4 +5,5 @@ pub mod attacks;
 pub mod demo;
 pub mod gate;
 pub mod homeserver;
+pub mod mutants;
 pub mod story;

@@ -15,6 +15,7 @@ use xtask::homeserver::detached::{Detached, Up, run_switch};
 use xtask::homeserver::{
     Error, InstanceName, Lifetime, LinkState, Options, RateLimits, ServerCount, ServerNumber, Status,
 };
+use xtask::mutants;
 
 /// Tasks of this repository.
 #[derive(Parser)]
@@ -38,6 +39,18 @@ enum Task {
         #[arg(value_name = "ID")]
         ids: Vec<String>,
     },
+    /// Run the core's unit tests without each check that assurance/mutants names: a test must fail each time.
+    Mutants {
+        /// Only these: ids (M12), or the first letters of ids (M).
+        #[arg(value_name = "ID")]
+        ids: Vec<String>,
+        /// An integration test of the core to run too (several: again).
+        #[arg(long = "test", value_name = "NAME")]
+        tests: Vec<String>,
+        /// Only write the tree with switches, and print where it is.
+        #[arg(long)]
+        write: bool,
+    },
     /// Run the long lanes for a while, and append what they ran to assurance/ledger.csv.
     Assure {
         /// For how long, building not counted.
@@ -52,6 +65,8 @@ enum Task {
     },
     /// Check that each paragraph of docs/SPEC.md is cited by code and by a test.
     Spec,
+    /// Check that each row of docs/MLS.md that is built is cited by code and by its test.
+    Mls,
     /// Check that each layer uses only the layers below it.
     Arrows,
     /// Check the licences of all dependencies.
@@ -127,11 +142,16 @@ fn main() -> ExitCode {
             counted(|counts| gate::test(scope, counts))
         }
         Task::Attacks { ids } => counted(|counts| attacks(&ids, counts).and_then(told)),
+        Task::Mutants { ids, tests, write } => {
+            let options = mutants::Options { ids, tests, write_only: write };
+            counted(|counts| mutants::mutants(&options, counts).and_then(told))
+        }
         Task::Assure { minutes, lanes, allow_dirty } => {
             let dirty = if allow_dirty { Dirty::Allow } else { Dirty::Refuse };
             end(assure(&assure::Options { minutes, lanes, dirty }))
         }
         Task::Spec => end(gate::spec().and_then(told)),
+        Task::Mls => end(gate::mls().and_then(told)),
         Task::Arrows => end(gate::arrows().and_then(told)),
         Task::Licences => end(gate::licences().and_then(told)),
         Task::Homeserver(homeserver) => end(run(homeserver)),

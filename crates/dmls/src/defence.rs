@@ -1,8 +1,10 @@
 //! The named defences, each with a switch in the test build.
 //!
-//! Code that keeps an attack of the threat list out asks [`on`] with the attack's id. In every ordinary build the answer
-//! is a constant `true` and the question leaves no trace. Built with `--cfg dmls_mutants`, one defence at a time can be
-//! switched off for the running thread, so that a test can show that it notices (`cargo xtask attacks`).
+//! Code that keeps an attack of the threat list out asks [`on`] with the attack's id. In every ordinary build the
+//! answer is a constant `true` and the question leaves no trace. Built with `--cfg dmls_mutants`, one defence at a time
+//! can be switched off for the running thread, so that a test can show that it notices (`cargo xtask attacks`).
+//! Questions that are generated (`assurance/mutants`) stand in no file of the product; in the copy that has them, a
+//! defence can be off in all threads, too (`cargo xtask mutants`).
 
 /// Whether the defence against the attack `id` ("F2", "C12") stands.
 #[cfg(not(dmls_mutants))]

@@ -6,7 +6,6 @@
 use sha2::{Digest, Sha256};
 
 use crate::codec::push_vector;
-use crate::defence;
 use crate::error::Reason;
 use crate::id::LeafIndex;
 use crate::input::BaseProof;
@@ -61,7 +60,7 @@ impl<'a> Reader<'a> {
             2 => length >= 1 << 14,
             _ => true,
         };
-        if shortest || !defence::on("P1") { self.take(length) } else { Err(Reason::Malformed) }
+        if shortest { self.take(length) } else { Err(Reason::Malformed) }
     }
 }
 
@@ -87,7 +86,7 @@ pub(crate) struct CommitFrame<'a> {
 
 fn header(bytes: &[u8]) -> Result<(u16, Reader<'_>), Reason> {
     let mut reader = Reader { rest: bytes };
-    if reader.u16()? != MLS10 && defence::on("P9") {
+    if reader.u16()? != MLS10 {
         return Err(Reason::UnknownVersion);
     }
     let wire_format = reader.u16()?;

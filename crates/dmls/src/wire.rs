@@ -357,7 +357,10 @@ mod tests {
         };
         let good = data(vec![named(1), named(2)]);
         assert_eq!(CommitData::parse(&good.encode()), Ok(good));
-        for bad in [vec![named(2), named(1)], vec![named(1), named(1)], vec![named(5)]] {
+        let ascending = |count: u8| (10..10 + count).map(named).collect::<Vec<_>>();
+        let many = data(ascending(64));
+        assert_eq!(CommitData::parse(&many.encode()), Ok(many));
+        for bad in [vec![named(2), named(1)], vec![named(1), named(1)], vec![named(5)], ascending(65)] {
             assert_eq!(CommitData::parse(&data(bad).encode()), Err(Reason::BadResolves));
         }
     }

@@ -10,8 +10,8 @@ use super::error::Error;
 use super::fuzz::Fuzzers;
 use super::lane::Lane;
 use super::runner::Runner;
-use crate::attacks::mutants;
-use crate::gate::{cargo, has_target, output, root};
+use crate::gate::{self, cargo, has_target, output, root};
+use crate::mutants::Tree;
 
 /// What was built so far.
 #[derive(Default)]
@@ -32,12 +32,12 @@ impl Builder {
             Lane::Soak => self.seeds(lane, 1),
             Lane::Model => {
                 let program =
-                    self.program("model", || cargo(&["test", "--locked", "-p", "dmls", "--lib", "--no-run"]))?;
+                    self.program("model", || Ok(cargo(&["test", "--locked", "-p", "dmls", "--lib", "--no-run"])))?;
                 Runner::test(program, "model", "unique=").ok_or_else(|| lacks(lane, "an ignored test `model` in dmls"))
             }
             Lane::Kill => {
                 there(lane, "test", "crash")?;
-                let build = || cargo(&["test", "--locked", "--workspace", "--test", "crash", "--no-run"]);
+                let build = || Ok(cargo(&["test", "--locked", "--workspace", "--test", "crash", "--no-run"]));
                 let program = self.program("crash", build)?;
                 Runner::test(program, "", "points=").ok_or_else(|| lacks(lane, "ignored tests in dmls-sim's `crash`"))
             }
@@ -48,7 +48,8 @@ impl Builder {
     /// The seed runner, with `batch` seeds in one go.
     pub(super) fn seeds(&mut self, lane: &Lane, batch: u64) -> Result<Runner, Error> {
         there(lane, "example", "seeds")?;
-        let program = self.program("seeds", || mutants(&["build", "--locked", "--workspace", "--example", "seeds"]))?;
+        let build = || Ok(Tree::write()?.cargo(&["build", "--locked", "--workspace", "--example", "seeds"]));
+        let program = self.program("seeds", build)?;
         Ok(Runner::Seeds { program, world: lane.world(), batch })
     }
 
@@ -58,16 +59,21 @@ impl Builder {
             return Ok(Runner::Guided { program: directory.join(target), target: target.to_owned() });
         }
         there(lane, "example", "mutate")?;
-        let program = self.program("mutate", || cargo(&["build", "--locked", "--workspace", "--example", "mutate"]))?;
+        let program =
+            self.program("mutate", || Ok(cargo(&["build", "--locked", "--workspace", "--example", "mutate"])))?;
         Ok(Runner::Mutations { program, target: target.to_owned() })
     }
 
     /// Builds a program, once, and keeps a copy that no later build replaces.
-    fn program(&mut self, name: &'static str, build: impl FnOnce() -> Command) -> Result<PathBuf, Error> {
+    fn program(
+        &mut self,
+        name: &'static str,
+        build: impl FnOnce() -> Result<Command, gate::Error>,
+    ) -> Result<PathBuf, Error> {
         if let Some(path) = self.built.get(name) {
             return Ok(path.clone());
         }
-        let mut command = build();
+        let mut command = build()?;
         command.arg("--message-format=json-render-diagnostics");
         let said = output(command)?;
         let built = executable(&String::from_utf8_lossy(&said));

@@ -14,16 +14,16 @@ const POLL: Duration = Duration::from_millis(100);
 const TICKS: u64 = 100;
 
 /// How a process ended.
-pub(super) struct Ended {
+pub(crate) struct Ended {
     /// What it wrote to its standard output, and after that to its standard error.
-    pub(super) said: String,
-    pub(super) cpu_seconds: u64,
-    pub(super) end: End,
+    pub(crate) said: String,
+    pub(crate) cpu_seconds: u64,
+    pub(crate) end: End,
 }
 
 /// Well, badly, or not by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     Well,
     Badly,
     /// It was ended when its time was up.
@@ -31,7 +31,7 @@ pub(super) enum End {
 }
 
 /// Runs a program with lowered priority to its end, or until `limit`.
-pub(super) fn run(command: &Command, limit: Duration) -> Result<Ended, Error> {
+pub(crate) fn run(command: &Command, limit: Duration) -> Result<Ended, Error> {
     let program = Path::new(command.get_program()).to_path_buf();
     let mut polite = Command::new("nice");
     polite.args(["-n", "10"]).arg(command.get_program()).args(command.get_args());

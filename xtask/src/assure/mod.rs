@@ -7,7 +7,7 @@
 mod again;
 mod batch;
 mod build;
-mod child;
+pub(crate) mod child;
 mod error;
 mod fuzz;
 mod lane;

@@ -66,7 +66,7 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+    pub(crate) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| Self::File { path: path.to_path_buf(), source }
     }
 }

@@ -24,6 +24,11 @@ pub(crate) fn has_target(member: &str, kind: &str, name: &str) -> Result<bool, E
     Ok(members.any(|package| package.targets_of(kind).any(|target| target == name)))
 }
 
+/// Where cargo builds.
+pub(crate) fn target_directory() -> Result<PathBuf, Error> {
+    Ok(Metadata::read()?.target_directory)
+}
+
 /// One package.
 #[derive(Deserialize)]
 pub(super) struct Package {

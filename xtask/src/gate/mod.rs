@@ -1,7 +1,7 @@
 //! The gate: everything that a change must pass, as `cargo xtask test` runs it.
 //!
-//! [`test()`] runs all steps and stops at the first that fails. [`spec`], [`arrows`] and [`licences`] are steps of it
-//! that can be run alone.
+//! [`test()`] runs all steps and stops at the first that fails. [`spec`], [`mls`], [`arrows`] and [`licences`] are steps
+//! of it that can be run alone.
 
 mod arrows;
 mod cargo;
@@ -9,6 +9,7 @@ mod counts;
 mod error;
 mod licences;
 mod metadata;
+mod mls;
 mod paragraphs;
 mod sources;
 mod spdx;
@@ -21,7 +22,8 @@ pub(crate) use cargo::{cargo, output, root, run, run_tests, works};
 pub use counts::Counts;
 pub use error::Error;
 pub use licences::licences;
-pub(crate) use metadata::has_target;
+pub(crate) use metadata::{has_target, target_directory};
+pub use mls::mls;
 pub use spec::spec;
 pub use steps::{Scope, test};
 pub use table::Table;

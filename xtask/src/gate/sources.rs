@@ -1,5 +1,6 @@
 //! The source files of the workspace.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::cargo::root;
@@ -63,6 +64,39 @@ pub(super) fn test_lines(source: &Source) -> Vec<bool> {
         marked[start..=end].fill(true);
     }
     marked
+}
+
+/// A function that the test runner calls.
+pub(super) struct TestFunction<'a> {
+    pub(super) name: &'a str,
+    /// With its comments and attributes.
+    pub(super) lines: RangeInclusive<usize>,
+}
+
+/// The test functions of a file, in their order.
+pub(super) fn test_functions<'a>(lines: &[&'a str]) -> Vec<TestFunction<'a>> {
+    let mut found = Vec::new();
+    for at in 0..lines.len() {
+        let attribute = lines[at].trim();
+        if attribute != "#[test]" && !attribute.starts_with("#[tokio::test") {
+            continue;
+        }
+        let before = lines[..at].iter().rev().take_while(|line| {
+            let line = line.trim_start();
+            line.starts_with("//") || line.starts_with("#[")
+        });
+        let start = at - before.count();
+        let end = item_end(lines, at);
+        let name = lines[at..=end].iter().find_map(|line| function_name(line)).unwrap_or_default();
+        found.push(TestFunction { name, lines: start..=end });
+    }
+    found
+}
+
+fn function_name(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let line = line.strip_prefix("async ").unwrap_or(line);
+    line.strip_prefix("fn ")?.split(['(', '<']).next()
 }
 
 /// The last line of the item whose first attribute is on line `start`.

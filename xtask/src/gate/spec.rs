@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::Error;
 use super::paragraphs::{Number, cited_in, opened_by};
-use super::sources::{Source, item_end, test_lines, under};
+use super::sources::{Source, test_functions, test_lines, under};
 use super::table::Table;
 
 const SPEC: &str = "docs/SPEC.md";
@@ -75,7 +75,7 @@ enum By {
 fn citations(source: &Source) -> Vec<(usize, Number, By)> {
     let in_test = test_lines(source);
     let lines: Vec<_> = source.text.lines().collect();
-    let functions = test_functions(&lines);
+    let functions = in_test_functions(&lines);
     let code = source.path.components().any(|part| part.as_os_str() == "src");
     let by = |at: usize| match (functions[at], in_test[at] || !code) {
         (true, _) => By::Test,
@@ -86,20 +86,11 @@ fn citations(source: &Source) -> Vec<(usize, Number, By)> {
     lines.iter().enumerate().flat_map::<Vec<_>, _>(cited).collect()
 }
 
-/// Which lines belong to a test function, its comments and attributes included.
-fn test_functions(lines: &[&str]) -> Vec<bool> {
+/// Which lines belong to a test function.
+fn in_test_functions(lines: &[&str]) -> Vec<bool> {
     let mut marked = vec![false; lines.len()];
-    for at in 0..lines.len() {
-        let attribute = lines[at].trim();
-        if attribute != "#[test]" && !attribute.starts_with("#[tokio::test") {
-            continue;
-        }
-        let before = lines[..at].iter().rev().take_while(|line| {
-            let line = line.trim_start();
-            line.starts_with("//") || line.starts_with("#[")
-        });
-        let start = at - before.count();
-        marked[start..=item_end(lines, at)].fill(true);
+    for function in test_functions(lines) {
+        marked[function.lines].fill(true);
     }
     marked
 }

@@ -8,7 +8,7 @@ use super::cargo::{cargo, run, run_tests, works};
 use super::counts::Counts;
 use super::error::Error;
 use super::metadata::{Dependency, Kind, Metadata, Package};
-use super::{arrows, licences, spec};
+use super::{arrows, licences, mls, spec};
 use crate::assure::again;
 use crate::attacks::attacks;
 
@@ -28,10 +28,11 @@ struct Step {
 }
 
 /// Text and metadata first. Clippy and docs share what `cargo check` makes, build and tests share the rest.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step { name: "tools", run: tools },
     Step { name: "format", run: format },
     Step { name: "spec", run: |_, _| spec() },
+    Step { name: "mls", run: |_, _| mls() },
     Step { name: "arrows", run: |_, _| arrows() },
     Step { name: "licences", run: |_, _| licences() },
     Step { name: "clippy", run: clippy },

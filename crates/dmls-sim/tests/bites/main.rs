@@ -2,9 +2,9 @@
 //!
 //! Most are generated, and their seeds are in a table; what generated runs hardly ever come to is written as a script
 //! (`scripts/ID.txt`). `cargo xtask attacks` runs all of them. To find new seeds:
-//! `cargo test -p dmls-sim --test bites -- find [ID...]`, in the build with `xtask/mutants-rustc`, which tries the seeds
-//! 0, 1, ... of each profile; `-- play ID...` prints all that the oracle finds in a script, both ways. In an ordinary
-//! build there are no switches, and nothing is run.
+//! `cargo test -p dmls-sim --test bites -- find [ID...]`, in the copy that `cargo xtask mutants --write` makes and the
+//! build with `xtask/mutants-rustc`, which tries the seeds 0, 1, ... of each profile; `-- play ID...` prints all that the
+//! oracle finds in a script, both ways. In an ordinary build there are no switches, and nothing is run.
 #![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 #[cfg(dmls_mutants)]
