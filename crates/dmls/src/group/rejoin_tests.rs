@@ -9,8 +9,8 @@ use super::{Group, Orders, Settings};
 use crate::effect::{Applied, EpochKind, Need, Notice, OutgoingCommit, Publish, Readiness, Verdict};
 use crate::id::{Device, EpochId, GroupId, Locator, Timestamp};
 use crate::input::{Desired, DesiredDevice, Input, Welcome};
-use crate::mls::poison::poison;
-use crate::mls::{self, CommitPlan};
+use crate::mls::Plan;
+use crate::mls::tests::spoiling::{Spoiled, spoil};
 use crate::package::KeyPackages;
 use crate::secret::{InputKind, Secret, grant_psk, merge_value, no_chain, psk_secret};
 use crate::wire::{CommitData, PskId};
@@ -248,12 +248,21 @@ fn devices(names: &[&str]) -> Vec<Device> {
     names.iter().map(|name| Device::new(*name, "D")).collect()
 }
 
+/// What is sealed to the leaves of `victims` in Mallory's epoch will not open. Who shares a parent that is not blank with
+/// others is spared.
+fn poison(room: &Room, victims: &[&str]) -> Spoiled {
+    let mallory = room.group("mallory");
+    let tree = mallory.held.get(&mallory.canonical().unwrap()).unwrap().epoch.tree();
+    let key = |device: &Device| tree.leaf(tree.leaf_of(device).unwrap()).unwrap().encryption_key().as_slice().to_vec();
+    spoil(devices(victims).iter().map(key).collect())
+}
+
 /// A path that does not open for Bob leaves him behind for a minute or two; then he comes back (SPEC §5.8).
 #[test]
 fn who_is_shut_out_by_a_path_comes_back() {
     let mut room = Room::of(4);
     let before = room.group("bob").canonical();
-    let guard = poison(&devices(&["bob"]));
+    let guard = poison(&room, &["bob"]);
     room.commit("mallory", Vec::new());
     drop(guard);
     let names: Vec<_> = room.peers.keys().copied().collect();
@@ -280,7 +289,7 @@ fn who_is_shut_out_by_a_path_comes_back() {
 fn who_is_shut_out_by_one_who_left_comes_back_to_the_others() {
     for built in [false, true] {
         let mut room = Room::of(3);
-        let guard = poison(&devices(&["bob"]));
+        let guard = poison(&room, &["bob"]);
         room.commit("mallory", Vec::new());
         drop(guard);
         room.take_in("anna");
@@ -303,7 +312,7 @@ fn every_set_of_receivers_that_is_shut_out_comes_back() {
     for set in 1..1_u32 << 6 {
         let mut room = Room::of(7);
         let out: Vec<_> = (0..6).filter(|bit| set >> bit & 1 == 1).map(|bit| NAMES[1 + bit]).collect();
-        let guard = poison(&devices(&out));
+        let guard = poison(&room, &out);
         room.commit("mallory", Vec::new());
         drop(guard);
         room.settle();
@@ -332,16 +341,13 @@ fn merge_with_a_false_grant(room: &mut Room, base: EpochId, resolved: EpochId, v
     };
     let (context, lie, entropy) = (grant_context(&data), Secret::new([7; 32]), &mut room.entropy);
     let psk = grant_psk(&no_chain(), &merge_value(Vec::new()));
-    data.grants = vec![mls::seal_grant(&mallory.views[&base], b"!r", leaf, &context, &psk, &lie, entropy).unwrap()];
+    let held = &mallory.held.get(&base).unwrap().epoch;
+    data.grants = vec![held.seal_grant(leaf, &context, &psk, &lie, entropy).unwrap()];
     let m = merge_value(vec![(InputKind::Head, resolved, export)]);
-    let plan = CommitPlan {
-        adds: Vec::new(),
-        removes: Vec::new(),
-        psk_id: PskId { base, leaf: own_leaf, r: [9; 32] },
-        psk: psk_secret(&no_chain(), &m),
-        authenticated_data: data.encode(),
-    };
-    mls::commit(&mallory.views[&base], b"!r", &mallory.own, plan, entropy).unwrap().bytes
+    let psk_id = PskId { base, leaf: own_leaf, r: [9; 32] }.encode();
+    let plan = Plan { psk_id, authenticated_data: data.encode(), ..Plan::default() };
+    let (maker, psk) = (mallory.own.maker(), psk_secret(&no_chain(), &m));
+    held.draft(plan, &maker, entropy).unwrap().finish(Some(&psk), &maker, entropy).unwrap().bytes
 }
 
 /// A grant that lies to one member is as good as none: M is asked for, and the others know it (SPEC §3.7, §3.9).

@@ -13,7 +13,8 @@ use crate::error::Reason;
 use crate::id::{Device, GroupId, Locator, Timestamp};
 use crate::input::{Desired, DesiredDevice, Input, Welcome};
 use crate::journal::{Durable, Entry, Journal, Records, Table, Write};
-use crate::mls::{self, CommitPlan};
+use crate::mls::tests::spoiling::SPOILING;
+use crate::mls::{Epoch, Plan};
 use crate::package::KeyPackages;
 use crate::secret::{Secret, merge_value, no_chain, psk_secret};
 use crate::wire::{CommitData, PskId};
@@ -60,7 +61,7 @@ pub(super) fn take<T>(durable: Durable<T>) -> T {
 }
 
 pub(super) fn own(name: &str, seed: u8) -> Arc<OwnDevice> {
-    let (matrix, signing) = (SigningKey::from_bytes(&[seed; 32]), SigningKey::from_bytes(&[seed + 100; 32]));
+    let (matrix, signing) = (SigningKey::from_bytes(&[seed; 32]), SigningKey::from_bytes_in(SPOILING, &[seed + 100; 32]));
     let device = Device::new(name, "D");
     let payload = Credential::payload(&device, &signing.public(), 0);
     let signature = ed25519_dalek::SigningKey::from_bytes(&matrix.to_bytes()).sign(&payload).to_bytes();
@@ -116,8 +117,10 @@ fn bent(bend: impl FnOnce(&mut CommitData, &mut PskId, &mut Secret, &mut Vec<cra
     let mut psk = psk_secret(&no_chain(), &merge_value(Vec::new()));
     let mut removes = Vec::new();
     bend(&mut data, &mut psk_id, &mut psk, &mut removes);
-    let plan = CommitPlan { adds: Vec::new(), removes, psk_id, psk, authenticated_data: data.encode() };
-    let built = mls::commit(&one.views[&base.id], b"!r", &one.own, plan, &mut entropy).unwrap();
+    let removes = removes.iter().map(|leaf| leaf.0).collect();
+    let plan = Plan { adds: Vec::new(), removes, psk_id: psk_id.encode(), authenticated_data: data.encode() };
+    let draft = one.held.get(&base.id).unwrap().epoch.draft(plan, &one.own.maker(), &mut entropy).unwrap();
+    let built = draft.finish(Some(&psk), &one.own.maker(), &mut entropy).unwrap();
     let heads = two.head_ids();
     let input = Input::Commit { bytes: built.bytes, locator: None, from: "mallory".into() };
     let verdict = take(two.handle(input, NOW, &mut entropy).unwrap()).verdict;
@@ -156,7 +159,12 @@ fn a_wrong_merge_value_is_a_forgery() {
 /// One identity has one leaf (SPEC §5.3).
 #[test]
 fn one_identity_has_one_leaf() {
-    let (one, other) = (own("twin", 1), own("twin", 2));
-    assert!(mls::members_of(&[&one]).is_ok());
-    assert_eq!(mls::members_of(&[&one, &other]).unwrap_err(), Reason::BadCredential);
+    let (one, other, mut entropy) = (own("twin", 1), own("twin", 2), Counter(9));
+    let mut packages = KeyPackages::default();
+    let package = take(packages.generate(&other, 1, false, &mut entropy).unwrap()).remove(0);
+    let package = crate::mls::Package::read(one.suite(), &package.bytes).unwrap();
+    let entered = Epoch::create(b"!r", &one.maker(), &mut entropy).unwrap();
+    let plan = Plan { adds: vec![package], psk_id: vec![1], ..Plan::default() };
+    let refused = entered.epoch.draft(plan, &one.maker(), &mut entropy).err().map(crate::error::GroupError::from);
+    assert_eq!(refused, Some(crate::error::GroupError::Refused(Reason::BadCredential)));
 }

@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod client;
-mod given;
+pub(crate) mod given;
 mod passive;
 mod protection;
 mod schedules;
+pub(crate) mod spoiling;
 mod trees;
