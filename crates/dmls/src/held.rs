@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::codec::{from_raw, put_raw};
 use crate::id::EpochId;
 use crate::journal::{Entry, Records, Table, Write};
-use crate::mls::{Entered, Epoch, Forest, RatchetRecord, Ratchets, Turn};
+use crate::mls::{Entered, Epoch, Forest, RatchetRecord, Ratchets, Refusal, Turn};
 use crate::suite::Suite;
 
 /// The nodes of ratchet trees, each once, under its tree hash. Public by nature.
@@ -115,7 +115,10 @@ impl HeldEpochs {
                 (&VERSION, bytes) => Some(bytes.to_vec()),
                 _ => None,
             };
-            let epoch = Epoch::load(suite, &record, &mut this.forest, &mut node).map_err(|_| Damaged(EPOCH_SECRETS))?;
+            let epoch = Epoch::load(suite, &record, &mut this.forest, &mut node).map_err(|refusal| match refusal {
+                Refusal::TreeHash => Damaged(NODE),
+                _ => Damaged(EPOCH_SECRETS),
+            })?;
             let id = EpochId::parse(&key).filter(|id| *id == epoch.id()).ok_or(Damaged(EPOCH_SECRETS))?;
             let own = ratchets.remove(&key).unwrap_or_default();
             let ratchets = Ratchets::load(&own).map_err(|_| Damaged(RATCHET))?;

@@ -78,7 +78,7 @@ impl Epoch {
             external: fields.secret()?,
             init: fields.secret()?,
         };
-        let tree = forest.load(suite, root, height, node)?;
+        let tree = forest.load(suite, root, height, node).map_err(|_| Refusal::TreeHash)?;
         let mut keys = PathKeys::default();
         while !fields.0.is_empty() {
             let (height, private) = (fields.number()?, fields.secret()?);
