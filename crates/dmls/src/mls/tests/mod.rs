@@ -1,10 +1,15 @@
 //! Tests of the group: the RFC 9420 vectors, mixed groups with other libraries, damage.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+mod bytes;
 mod client;
 pub(crate) mod given;
+mod mixed;
+mod mixed_mls_rs;
+mod mixed_openmls;
 mod passive;
 mod protection;
 mod schedules;
 pub(crate) mod spoiling;
 mod trees;
+mod world;
