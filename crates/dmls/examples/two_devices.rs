@@ -8,7 +8,7 @@ use dmls::effect::{Applied, Publish, Verdict};
 use dmls::entropy::{Entropy, EntropyError};
 use dmls::group::{Group, Orders, Settings};
 use dmls::id::{Device, GroupId, Locator, Timestamp};
-use dmls::input::{Desired, DesiredDevice, Input, Welcome};
+use dmls::input::{DesiredDevice, Input, Welcome};
 use dmls::package::KeyPackages;
 use dmls_store::MemoryStore;
 use ed25519_dalek::Signer;
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut bobs = Group::new(GroupId::new("tea"), bob.clone(), Settings::default());
     // Who may read is for the host to say; here it is these two.
     let fact = |own: &OwnDevice| (own.device().clone(), DesiredDevice { key: own.key(), joined: Locator::default() });
-    let both = Input::Desired(Desired { devices: [fact(&alice), fact(&bob)].into() });
+    let both = Input::Desired([fact(&alice), fact(&bob)].into_iter().collect());
     let package = packages.generate(&bob, 1, false, &mut Os)?.persist(&mut bobs_store)?.remove(0);
 
     alices.create(now, &mut Os)?.persist(&mut alices_store)?;

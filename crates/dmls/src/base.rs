@@ -6,12 +6,11 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use crate::codec::push_vector;
-use crate::dag::{Dag, Epoch, Fork};
+use crate::dag::{Comebacks, Dag, Epoch, Fork};
 #[cfg(dmls_mutants)]
 use crate::defence;
 use crate::effect::EpochKind;
 use crate::id::{Device, EpochId, Height};
-use crate::input::Desired;
 
 /// Smaller is better; the fields are SPEC §3.2's criteria in their order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,62 +28,47 @@ pub(crate) struct Rank {
 ///
 /// Heads made by devices outside D are set aside as long as any head by a device in D is there: a removed device must
 /// not steer. When there is none (the creator of the only head left the room), they are all there is to build on.
-pub(crate) fn eligible<'a>(dag: &'a Dag, desired: &Desired) -> Vec<&'a Epoch> {
-    dag.eligible(desired, || choose(dag, desired))
+pub(crate) fn eligible(dag: &Dag) -> Vec<&Epoch> {
+    dag.eligible(|| choose(dag))
 }
 
-fn choose<'a>(dag: &'a Dag, desired: &Desired) -> Vec<&'a Epoch> {
-    let heads = dag.heads(desired);
-    let inside = heads.iter().any(|head| head.usable() && head.by_desired(desired));
-    let heads = if inside { without_outsiders(dag, desired) } else { heads };
+fn choose(dag: &Dag) -> Vec<&Epoch> {
+    let heads = dag.heads();
+    let inside = heads.iter().any(|head| head.usable() && head.by_desired(dag.desired()));
+    let heads = if inside { dag.heads_by_desired() } else { heads };
     let mut chosen: Vec<_> = heads.into_iter().filter(|head| head.usable()).collect();
     let fork = dag.fork(&chosen);
     let comebacks = dag.comebacks(&chosen);
-    chosen.sort_by_cached_key(|head| rank(dag, head, &fork, &comebacks, desired));
+    chosen.sort_by_cached_key(|head| rank(dag, head, &fork, &comebacks));
     #[cfg(dmls_mutants)]
     if !defence::on("C14") {
-        pairwise_first(dag, &mut chosen, desired);
+        pairwise_first(dag, &mut chosen);
     }
     chosen
 }
 
 /// A weaker order for the attack C14: each head that arrives is compared with the best so far, from where these two forked.
 #[cfg(dmls_mutants)]
-fn pairwise_first(dag: &Dag, heads: &mut [&Epoch], desired: &Desired) {
+fn pairwise_first(dag: &Dag, heads: &mut [&Epoch]) {
     heads.sort_by_key(|head| head.first_seen);
     for at in 1..heads.len() {
         let fork = dag.fork(&[heads[0], heads[at]]);
-        let place = |head| rank(dag, head, &fork, &[], desired);
+        let place = |head| rank(dag, head, &fork, &Comebacks::default());
         if place(heads[at]) < place(heads[0]) {
             heads.swap(0, at);
         }
     }
 }
 
-/// The heads by devices in D. What is set aside is as though it were not there: it neither buries its base nor resolves
-/// anything, or a device that left would keep what it built on out of every merge.
-fn without_outsiders<'a>(dag: &'a Dag, desired: &Desired) -> Vec<&'a Epoch> {
-    let mut aside = BTreeSet::new();
-    loop {
-        let heads = dag.heads_without(desired, &aside);
-        let outsiders = heads.iter().filter(|head| !head.by_desired(desired)).map(|head| head.id);
-        let known = aside.len();
-        aside.extend(outsiders);
-        if aside.len() == known {
-            return heads;
-        }
-    }
-}
-
-fn rank(dag: &Dag, head: &Epoch, fork: &Fork, comebacks: &[&Epoch], desired: &Desired) -> Rank {
+fn rank(dag: &Dag, head: &Epoch, fork: &Fork, comebacks: &Comebacks) -> Rank {
+    let (desired, contrast) = (dag.desired(), dag.contrast(head));
     let stranded = dag.stranded(head, comebacks);
-    let there = |device, key| head.has(device, key) && !stranded.contains_key(device);
-    let missing = desired.devices.iter().filter(|(device, facts)| !there(device, &facts.key)).count();
+    let there = |device| desired.devices.get(device).is_some_and(|facts| head.members.has(device, &facts.key));
     Rank {
-        missing,
-        outside: head.outside(desired).count(),
+        missing: contrast.missing().len() + stranded.keys().filter(|device| there(device)).count(),
+        outside: contrast.outside().len(),
         restart: head.kind == EpochKind::External,
-        committers: Reverse(committers(dag, head, fork, desired)),
+        committers: Reverse(committers(dag, head, fork)),
         height: Reverse(head.height),
         tie: tie(fork.point.as_ref(), head),
         id: head.id,
@@ -95,9 +79,9 @@ fn rank(dag: &Dag, head: &Epoch, fork: &Fork, comebacks: &[&Epoch], desired: &De
 ///
 /// Several epochs on which all heads build may be equally high; none of them speaks for one head, whichever is the fork
 /// point.
-fn committers(dag: &Dag, head: &Epoch, fork: &Fork, desired: &Desired) -> usize {
-    let since = dag.ancestry(&head.id).into_iter().filter(|id| !fork.shared.contains(id));
-    let epochs = since.filter_map(|id| dag.get(&id)).filter(|epoch| epoch.by_desired(desired));
+fn committers(dag: &Dag, head: &Epoch, fork: &Fork) -> usize {
+    let since = fork.since(&head.id).iter().filter_map(|id| dag.get(id));
+    let epochs = since.filter(|epoch| epoch.by_desired(dag.desired()));
     epochs.map(|epoch| &epoch.creator).collect::<BTreeSet<&Device>>().len()
 }
 
@@ -124,12 +108,10 @@ fn weaker_tie(head: &Epoch) -> Option<[u8; 32]> {
 }
 
 /// Whether two heads say the same: equal {base} ∪ resolves and equal leaves, all of them in D (SPEC §3.4).
-pub(crate) fn collapse(one: &Epoch, other: &Epoch, desired: &Desired) -> bool {
-    let members =
-        |epoch: &Epoch| -> BTreeSet<_> { epoch.leaves.iter().map(|leaf| (leaf.device.clone(), leaf.key)).collect() };
+pub(crate) fn collapse(dag: &Dag, one: &Epoch, other: &Epoch) -> bool {
     one.parents() == other.parents()
         && one.kind != EpochKind::External
         && other.kind != EpochKind::External
-        && one.outside(desired).next().is_none()
-        && members(one) == members(other)
+        && dag.contrast(one).outside().len() == 0
+        && one.members.same_devices(&other.members)
 }

@@ -1,6 +1,6 @@
 //! What a group takes in.
 
-use std::collections::BTreeMap;
+use imbl::OrdMap;
 
 use crate::id::{Device, EpochId, Locator, SignatureKey};
 
@@ -17,7 +17,37 @@ pub struct DesiredDevice {
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Desired {
     /// The devices.
-    pub devices: BTreeMap<Device, DesiredDevice>,
+    pub devices: OrdMap<Device, DesiredDevice>,
+}
+
+impl FromIterator<(Device, DesiredDevice)> for Desired {
+    fn from_iter<T: IntoIterator<Item = (Device, DesiredDevice)>>(devices: T) -> Self {
+        Self { devices: devices.into_iter().collect() }
+    }
+}
+
+impl Desired {
+    /// Takes out all devices but those that `stays` is true of.
+    pub fn retain(&mut self, stays: impl Fn(&Device) -> bool) {
+        let gone: Vec<_> = self.devices.keys().filter(|device| !stays(device)).cloned().collect();
+        for device in gone {
+            self.devices.remove(&device);
+        }
+    }
+
+    /// The devices of one user.
+    pub fn of_user<'a>(&'a self, user: &str) -> impl Iterator<Item = (&'a Device, &'a DesiredDevice)> {
+        let from = self.devices.range(Device::new(user, "")..);
+        from.take_while({
+            let user = user.to_owned();
+            move |(device, _)| device.user == user
+        })
+    }
+
+    /// Whether any device of this user may read.
+    pub fn has_user(&self, user: &str) -> bool {
+        self.of_user(user).next().is_some()
+    }
 }
 
 /// A Welcome with all that its receiver needs to check it.

@@ -2,6 +2,7 @@
 
 mod base;
 mod codec;
+mod contrast;
 #[cfg(dmls_mutants)]
 pub mod craft;
 mod dag;
@@ -15,6 +16,7 @@ pub mod group;
 pub mod id;
 pub mod input;
 pub mod journal;
+mod members;
 mod mls;
 #[cfg(test)]
 mod model;

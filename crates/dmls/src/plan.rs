@@ -1,16 +1,15 @@
 //! What a member should do by itself, and when (SPEC §3.3).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
 use crate::base::{collapse, eligible};
 use crate::codec::push_vector;
-use crate::dag::{Dag, Epoch, is_desired};
+use crate::dag::{Dag, Epoch, Removal};
 use crate::defence;
 use crate::id::{Device, EpochId, Locator};
-use crate::input::Desired;
-use crate::mls::Leaf;
+use crate::members::Leaf;
 
 /// What a commit made now would do, on which base.
 pub(crate) struct Plan<'a> {
@@ -31,33 +30,26 @@ pub(crate) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// The plan of `own` in `dag`, if it can use any head. `refused` tells which devices may not be added again.
-    pub(crate) fn make(
-        dag: &'a Dag,
-        desired: &'a Desired,
-        own: &Device,
-        refused: &dyn Fn(&Device) -> bool,
-    ) -> Option<Self> {
-        let heads = eligible(dag, desired);
+    pub(crate) fn make(dag: &'a Dag, own: &Device, refused: &dyn Fn(&Device) -> bool) -> Option<Self> {
+        let heads = eligible(dag);
         let (&base, others) = heads.split_first()?;
         let stranded = dag.stranded(base, &dag.comebacks(&heads));
-        let there = |device, key| base.has(device, key) && !stranded.contains_key(device);
-        let missing = desired.devices.iter().filter(|(device, facts)| !there(device, &facts.key));
-        let add = missing.map(|(device, _)| device.clone()).filter(|device| device != own && !refused(device));
+        let differing = others.iter().filter(|head| !collapse(dag, base, head)).map(|head| head.id);
+        let mut remove = to_remove(dag, base, &stranded);
         #[cfg(dmls_mutants)]
-        let add = add.filter(|device| defence::on("F7") || !added_before(dag, base, device));
-        let unusable =
-            |leaf: &&Leaf| !is_desired(desired, leaf) && defence::on("F19") || stranded.contains_key(&leaf.device);
-        let remove = base.leaves.iter().filter(unusable);
+        remove.extend(removed_elsewhere(&heads));
+        remove.retain(|leaf| leaf.device != *own);
+        let mut add = to_add(dag, base, &stranded);
+        add.retain(|device| device != own && !refused(device));
         #[cfg(dmls_mutants)]
-        let remove = remove.chain(removed_elsewhere(&heads));
-        let differing = others.iter().filter(|head| !collapse(base, head, desired)).map(|head| head.id);
+        add.retain(|device| defence::on("F7") || !added_before(dag, base, device));
         Some(Self {
             base,
-            add: add.collect(),
-            remove: remove.filter(|leaf| leaf.device != *own).collect(),
+            add,
+            remove,
             differing: differing.collect(),
             resolve: others.to_vec(),
-            stale: defence::on("F8") && defence::on("C11") && stale(dag, base),
+            stale: defence::on("F8") && defence::on("C11") && dag.is_stale(base),
             stranded: stranded.into_iter().map(|(device, event)| (device.clone(), event.clone())).collect(),
         })
     }
@@ -75,43 +67,61 @@ impl<'a> Plan<'a> {
     /// How often removals that this commit would make or undo were undone before: two parts of the room see different
     /// devices, and as long as they do, each answer only calls for the next (SPEC §3.3).
     pub(crate) fn quarrels(&self, dag: &Dag) -> u32 {
-        let disputed = |device: &Device| {
-            let lacks = |head: &&Epoch| head.leaf_of(device).is_none();
-            self.base.leaf_of(device).is_some()
-                && (self.remove.iter().any(|leaf| leaf.device == *device) || self.resolve.iter().any(lacks))
-        };
-        let mut undone: BTreeMap<&Device, u32> = BTreeMap::new();
-        let removals = || dag.iter().filter(|epoch| !epoch.abandoned && !epoch.removed.is_empty());
-        if !removals().flat_map(|epoch| &epoch.removed).any(|removal| disputed(&removal.device)) {
-            return 0;
-        }
-        let before = dag.ancestry(&self.base.id);
-        for epoch in removals().filter(|epoch| before.contains(&epoch.id)) {
-            for removal in
-                epoch.removed.iter().filter(|removal| removal.event.0.is_empty() && disputed(&removal.device))
-            {
-                *undone.entry(&removal.device).or_default() += 1;
-            }
-        }
-        undone.into_values().max().unwrap_or_default()
+        let lacking = self.resolve.iter().flat_map(|head| self.base.members.lacking_in(&head.members));
+        let disputed: BTreeSet<_> = self.remove.iter().copied().chain(lacking).map(|leaf| &leaf.device).collect();
+        let lacks = |device: &Device| self.resolve.iter().any(|head| head.members.leaf_of(device).is_none());
+        let removed = |device: &Device| self.remove.iter().any(|leaf| leaf.device == *device);
+        let disputed = disputed.into_iter().filter(|device| removed(device) || lacks(device));
+        disputed.map(|device| self.undone(device, dag)).max().unwrap_or_default()
+    }
+
+    /// How often what the base descends from removed a device for no cause.
+    fn undone(&self, device: &Device, dag: &Dag) -> u32 {
+        let without_cause = |removal: &&Removal| removal.device == *device && removal.event.0.is_empty();
+        let times = |epoch: &Epoch| epoch.removed.iter().filter(without_cause).count();
+        let removing: BTreeMap<_, _> =
+            dag.removing(device).map(|epoch| (epoch.id, times(epoch))).filter(|(_, times)| *times > 0).collect();
+        let wanted = removing.keys().copied().collect();
+        let before = dag.among_ancestors(&wanted, [self.base.id].into_iter());
+        before.iter().filter_map(|id| removing.get(id)).sum::<usize>().try_into().unwrap_or(u32::MAX)
     }
 
     /// This device's place among those that could do the same, by a hash that nobody can choose.
-    pub(crate) fn rank(&self, own: &Device, desired: &Desired) -> u64 {
+    pub(crate) fn rank(&self, own: &Device, dag: &Dag) -> u64 {
         if !defence::on("F13") {
             return 0;
         }
+        let desired = dag.desired();
         let everywhere = |device: &Device| {
             desired.devices.get(device).is_some_and(|facts| {
-                let there = self.base.has(device, &facts.key) && !self.stranded.contains_key(device);
-                there && self.resolve.iter().all(|head| head.has(device, &facts.key))
+                let there = self.base.members.has(device, &facts.key) && !self.stranded.contains_key(device);
+                there && self.resolve.iter().all(|head| head.members.has(device, &facts.key))
             })
         };
-        let mine = lot(self, own);
-        let devices = self.base.leaves.iter().map(|leaf| &leaf.device);
-        let before = devices.filter(|device| *device != own && everywhere(device) && lot(self, device) < mine);
-        before.count() as u64
+        dag.turn(|| {
+            let mine = lot(self, own);
+            let devices = self.base.members.iter().map(|leaf| &leaf.device);
+            let before = devices.filter(|device| *device != own && everywhere(device) && lot(self, device) < mine);
+            before.count() as u64
+        })
     }
+}
+
+/// Members that must not read any more, and those that cannot use their leaf, in the order of the leaves.
+fn to_remove<'a>(dag: &Dag, base: &'a Epoch, stranded: &BTreeMap<&Device, &Locator>) -> Vec<&'a Leaf> {
+    let contrast = dag.contrast(base);
+    let outside = contrast.outside().filter(|_| defence::on("F19"));
+    let unusable = stranded.keys().filter_map(|device| base.members.leaf_of(device)).map(|leaf| leaf.index);
+    let places: BTreeSet<_> = outside.chain(unusable).collect();
+    places.into_iter().filter_map(|index| base.members.get(index)).collect()
+}
+
+/// Devices of D that are not there, or not with a leaf that they can use.
+fn to_add(dag: &Dag, base: &Epoch, stranded: &BTreeMap<&Device, &Locator>) -> Vec<Device> {
+    let contrast = dag.contrast(base);
+    let unusable = stranded.keys().filter(|device| dag.desired().devices.contains_key(**device));
+    let devices: BTreeSet<_> = contrast.missing().iter().chain(unusable.copied()).cloned().collect();
+    devices.into_iter().collect()
 }
 
 /// A weaker rule for the attack F7: what an ancestor added is there, whatever a merge made of it.
@@ -127,7 +137,7 @@ fn removed_elsewhere<'a>(heads: &[&'a Epoch]) -> Vec<&'a Leaf> {
         return Vec::new();
     }
     let gone = |leaf: &&Leaf| heads.iter().flat_map(|head| &head.removed).any(|removal| removal.device == leaf.device);
-    heads[0].leaves.iter().filter(gone).collect()
+    heads[0].members.iter().filter(gone).collect()
 }
 
 fn lot(plan: &Plan<'_>, device: &Device) -> [u8; 32] {
@@ -139,18 +149,4 @@ fn lot(plan: &Plan<'_>, device: &Device) -> [u8; 32] {
     push_vector(&mut out, device.user.as_bytes());
     push_vector(&mut out, device.device.as_bytes());
     Sha256::digest(&out).into()
-}
-
-/// Whether the leaf with which this device healed is missing from `head`: it updated on purpose on a fork that `head`
-/// does not build on, and has not updated since. A leaf is never copied between forks (SPEC §3.10).
-fn stale(dag: &Dag, head: &Epoch) -> bool {
-    let mut healed = dag.iter().filter(|epoch| epoch.healing && !epoch.abandoned).peekable();
-    if healed.peek().is_none() {
-        return false;
-    }
-    let chain = dag.base_chain(&head.id);
-    let updates: Vec<_> = chain.iter().filter_map(|id| dag.get(id)).filter(|epoch| epoch.own || epoch.entry).collect();
-    healed
-        .filter(|epoch| !chain.contains(&epoch.id))
-        .any(|healed| !updates.iter().any(|update| dag.ancestry(&update.id).contains(&healed.id)))
 }

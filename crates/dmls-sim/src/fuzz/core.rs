@@ -1,6 +1,5 @@
 //! The scene of the core's targets: a small group that forked, merged, grew and shrank, the same every time.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use dmls::device::{Credential, OwnDevice, SigningKey};
@@ -189,7 +188,7 @@ fn desired(devices: &[&Live]) -> Desired {
         let joined = Locator(format!("$join-{}", live.own.device().user));
         (live.own.device().clone(), DesiredDevice { key: live.own.key(), joined })
     };
-    Desired { devices: devices.iter().map(facts).collect::<BTreeMap<_, _>>() }
+    devices.iter().map(facts).collect()
 }
 
 fn welcome_to(device: &Device, commit: &OutgoingCommit, locator: Locator) -> Result<Welcome, Fault> {

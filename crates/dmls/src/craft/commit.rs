@@ -9,8 +9,9 @@ use crate::entropy::Entropy;
 use crate::error::GroupError;
 use crate::group::{grant_context, welcome_info};
 use crate::id::{Device, EpochId, Height, LeafIndex, Locator};
+use crate::members::Leaf;
+use crate::mls;
 use crate::mls::bent::{self, BentPlan, GroupInfoParts};
-use crate::mls::{self, Leaf};
 use crate::secret::{InputKind, Secret, grant_psk, merge_value, no_chain, psk_secret};
 use crate::wire::{self, Change, CommitData, Grant, Justification, PskId};
 
@@ -215,7 +216,7 @@ impl<'a> Commit<'a> {
             let grant = mls::seal_welcome_grant(package, &welcome_info(&built.facts.id), &m, entropy)?;
             welcomes.push(OutgoingWelcome { to: leaf.device.clone(), bytes, base: base.proof.clone(), grant });
         }
-        let device = |leaf: LeafIndex| Some(base.leaves.iter().find(|known| known.index == leaf)?.device.clone());
+        let device = |leaf: LeafIndex| Some(base.leaves.get(leaf)?.device.clone());
         let poisoned = poisoned.into_iter().filter_map(device).collect();
         let reference = EpochRef {
             id: built.facts.id,
@@ -229,7 +230,7 @@ impl<'a> Commit<'a> {
             desired: base.desired.clone(),
             reference: reference.clone(),
             proof: built.facts.proof,
-            leaves: built.facts.leaves,
+            leaves: built.facts.leaves.into_iter().collect(),
             own_leaf: built.facts.own_leaf,
             merge_export: Some(built.facts.merge_export),
             view: built.view,
@@ -311,9 +312,7 @@ impl<'a> Commit<'a> {
 
     fn grants(&self, resolves: &[EpochRef], m: &Secret, entropy: &mut dyn Entropy) -> Result<Vec<Grant>, GroupError> {
         let base = self.base;
-        let has = |head: &State, leaf: &Leaf| {
-            head.leaves.iter().any(|other| other.device == leaf.device && other.key == leaf.key)
-        };
+        let has = |head: &State, leaf: &Leaf| head.leaves.keeps(leaf);
         let context = grant_context(&base.reference, resolves);
         let mut grants = Vec::new();
         for leaf in base.leaves.iter().filter(|leaf| leaf.index != base.own_leaf) {

@@ -72,7 +72,7 @@ pub fn join_externally(
         desired: Desired::default(),
         reference,
         proof: built.facts.proof,
-        leaves: built.facts.leaves,
+        leaves: built.facts.leaves.into_iter().collect(),
         own_leaf: built.facts.own_leaf,
         merge_export: Some(built.facts.merge_export),
         view: built.view,

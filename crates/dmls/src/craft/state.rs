@@ -7,7 +7,8 @@ use crate::effect::EpochRef;
 use crate::group::Group;
 use crate::id::{Device, EpochId, GroupId, LeafIndex, Locator};
 use crate::input::{BaseProof, Desired};
-use crate::mls::{Leaf, View};
+use crate::members::Members;
+use crate::mls::View;
 use crate::secret::Secret;
 
 /// All that a device holds of one epoch. A copy of a copy is another device's worth of equivocation.
@@ -18,7 +19,7 @@ pub struct State {
     pub(crate) desired: Desired,
     pub(crate) reference: EpochRef,
     pub(crate) proof: BaseProof,
-    pub(crate) leaves: Vec<Leaf>,
+    pub(crate) leaves: Members,
     pub(crate) own_leaf: LeafIndex,
     pub(crate) merge_export: Option<Secret>,
     pub(crate) view: View,
@@ -60,7 +61,7 @@ impl State {
 
     /// The leaf of `device`.
     pub fn leaf_of(&self, device: &Device) -> Option<LeafIndex> {
-        self.leaves.iter().find(|leaf| leaf.device == *device).map(|leaf| leaf.index)
+        self.leaves.leaf_of(device).map(|leaf| leaf.index)
     }
 
     /// This device's own leaf.

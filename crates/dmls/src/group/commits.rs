@@ -1,6 +1,6 @@
 //! Commits that come in: from the room, from a member's reply, or from the waiting pool - one way for all (SPEC §6.1).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
@@ -13,7 +13,8 @@ use crate::error::{GroupError, Reason};
 use crate::frame::{CommitFrame, CommitSender};
 use crate::id::{Device, EpochId, Height, LeafIndex, Locator, Timestamp};
 use crate::input::BaseProof;
-use crate::mls::{self, Leaf, ProcessFailure, Processed};
+use crate::members::{Leaf, Members};
+use crate::mls::{self, ProcessFailure, Processed};
 use crate::pending::{Kind, On, Waiting};
 use crate::secret::{InputKind, Secret, grant_psk, merge_value, no_chain, psk_secret};
 use crate::wire::{self, Change, CommitData, Justification};
@@ -207,8 +208,8 @@ impl Group {
         if let Err(reason) = place.and_then(|()| changes_match(&data.changes, &processed, frame.sender)) {
             return Ok(Look::Refused(reason, blame));
         }
-        let base_leaves = base.leaves.clone();
-        Ok(self.accept(hash, arrived, data, inputs, proof, processed, &base_leaves, now, batch))
+        let before = base.members.clone();
+        Ok(self.accept(hash, arrived, data, inputs, proof, processed, &before, now, batch))
     }
 
     /// The cryptography of a commit whose bookkeeping is right; `Err` when it waits for M or is refused.
@@ -319,17 +320,17 @@ impl Group {
         if siblings >= self.settings.max_children && !self.is_wanted(id, proof, creator) {
             return Err(Reason::TooManyChildren);
         }
-        let heads = self.dag.heads(&self.desired);
-        let desired = self.desired.devices.contains_key(creator);
-        let share = heads.iter().filter(|head| head.by_desired(&self.desired) == desired).count();
-        let grows = !heads.iter().any(|head| head.id == base.id);
+        let heads = self.dag.heads();
+        let desired = self.dag.desired().devices.contains_key(creator);
+        let share = heads.iter().filter(|head| head.by_desired(self.dag.desired()) == desired).count();
+        let grows = !self.dag.is_head(&base.id);
         if grows && share >= self.settings.max_heads { Err(Reason::TooManyHeads) } else { Ok(()) }
     }
 
     /// Whether what another user of D sent waits for this epoch, or for one that waits for it: whichever two commits came
     /// first here, what others build on must be within reach (SPEC §2.8).
     fn is_wanted(&self, id: EpochId, proof: &BaseProof, creator: &Device) -> bool {
-        let in_room = |user: &str| self.desired.devices.keys().any(|device| device.user == user);
+        let in_room = |user: &str| self.dag.desired().has_user(user);
         let mut waiting: BTreeMap<EpochId, Vec<&Waiting>> = BTreeMap::new();
         for (_, input) in self.pending.iter() {
             let on = match &input.on {
@@ -394,7 +395,7 @@ impl Group {
         let known = data.resolves.iter().chain([&data.base]).filter_map(|named| self.dag.get(&named.id));
         let comebacks = self.dag.comebacks(&known.collect::<Vec<_>>());
         let head = self.dag.get(head);
-        let leaf = head.and_then(|head| head.leaf_of(self.own.device()));
+        let leaf = head.and_then(|head| head.members.leaf_of(self.own.device()));
         head.zip(leaf).is_some_and(|(head, leaf)| self.dag.is_usable_by(head, leaf, &comebacks))
     }
 
@@ -407,7 +408,7 @@ impl Group {
         inputs: MergeInputs,
         proof: BaseProof,
         processed: Processed,
-        base_leaves: &[Leaf],
+        before: &Members,
         now: Timestamp,
         batch: &mut Batch,
     ) -> Look {
@@ -421,22 +422,24 @@ impl Group {
             let believed = |leaf: &Leaf| {
                 (leaf.device.clone(), crate::input::DesiredDevice { key: leaf.key, joined: Locator::default() })
             };
-            self.desired.devices.extend(processed.added.iter().map(believed));
+            let mut desired = self.dag.desired().clone();
+            desired.devices.extend(processed.added.iter().map(believed));
+            self.dag.set_desired(desired);
+            batch.writes.push(self.desired_record());
         }
         let creator = processed.committer.device.clone();
         if creator == *self.own.device() && processed.staged.is_some() {
             batch.notices.push(Notice::Clone { epoch: id });
         }
         let equivocation = self.note_equivocation(&data, &creator, id, batch);
-        let removed_leaves: Vec<_> = processed.removed.iter().map(|leaf| leaf.index).collect();
-        let (leaves, own_leaf, merge_export, view) = match processed.staged {
+        let (members, own_leaf, merge_export, view) = match processed.staged {
             Some(staged) => {
                 let facts = staged.facts;
-                (facts.leaves, Some(facts.own_leaf), Some(facts.merge_export), Some(staged.view))
+                (before.following(facts.leaves), Some(facts.own_leaf), Some(facts.merge_export), Some(staged.view))
             }
             None => {
-                let kept = base_leaves.iter().filter(|leaf| !removed_leaves.contains(&leaf.index));
-                (kept.chain(&processed.added).cloned().collect(), None, None, None)
+                let kept = before.with(processed.removed.iter().map(|leaf| leaf.index), []);
+                (kept.admitting(&processed.added), None, None, None)
             }
         };
         if own_leaf.is_none() {
@@ -450,7 +453,7 @@ impl Group {
             locator: arrived.locator.clone().unwrap_or_default(),
             commit_hash: hash,
             proof,
-            leaves,
+            members,
             added: processed.added.iter().map(|leaf| leaf.device.clone()).collect(),
             removed: removals(&data.changes, &processed.removed),
             first_seen: now,
@@ -482,28 +485,30 @@ impl Group {
         let twin = self.twin(data, creator, &id).filter(|_| defence::on("F1"));
         let Some(twin) = twin else { return false };
         batch.notices.push(Notice::Equivocation { device: creator.clone(), epochs: [twin, id] });
-        if let Some(epoch) = self.dag.get_mut(&twin) {
-            epoch.equivocation = true;
-        }
+        self.dag.change(&twin, |epoch| epoch.equivocation = true);
         batch.writes.extend(self.epoch_record(&twin));
         true
     }
 
     /// Another commit of `creator` on the base of the one that makes `id`, of which that one says nothing, nor it of that.
     fn twin(&self, data: &CommitData, creator: &Device, id: &EpochId) -> Option<EpochId> {
-        let resolved: BTreeSet<_> = data.resolves.iter().flat_map(|head| self.dag.ancestry(&head.id)).collect();
-        let apart = |twin: &Epoch| !resolved.contains(&twin.id) && !self.dag.ancestry(&twin.id).contains(id);
+        let resolved = || data.resolves.iter().map(|head| head.id);
+        let apart = |twin: &Epoch| {
+            !self.dag.descends_from(&twin.id, resolved()) && !self.dag.descends_from(id, [twin.id].into_iter())
+        };
         let mut twins = self.dag.children(&data.base.id).filter(|epoch| epoch.creator == *creator);
         twins.find(|twin| apart(twin)).map(|twin| twin.id)
     }
 
     /// An echo, or a copy found elsewhere, tells where the commit is.
     pub(super) fn learn_locator(&mut self, id: &EpochId, locator: Option<&Locator>, batch: &mut Batch) {
-        let (Some(locator), Some(epoch)) = (locator, self.dag.get_mut(id)) else { return };
+        let (Some(locator), Some(epoch)) = (locator, self.dag.get(id)) else { return };
         if epoch.locator.0.is_empty() {
-            epoch.locator = locator.clone();
-            epoch.abandoned = false;
             let heals = epoch.own && epoch.healing;
+            self.dag.change(id, |epoch| {
+                epoch.locator = locator.clone();
+                epoch.abandoned = false;
+            });
             batch.writes.extend(self.epoch_record(id));
             if heals {
                 self.outdate_updates(id, batch);
@@ -513,12 +518,10 @@ impl Group {
 
     /// A deliberate update is in the room: earlier ones need not be repeated any more, wherever they are (SPEC §3.10).
     fn outdate_updates(&mut self, newest: &EpochId, batch: &mut Batch) {
-        let earlier = |epoch: &&Epoch| epoch.healing && epoch.id != *newest && !epoch.locator.0.is_empty();
-        let earlier: Vec<_> = self.dag.iter().filter(earlier).map(|epoch| epoch.id).collect();
+        let earlier = |epoch: &&Epoch| epoch.id != *newest && !epoch.locator.0.is_empty();
+        let earlier: Vec<_> = self.dag.healing().filter(earlier).map(|epoch| epoch.id).collect();
         for id in earlier {
-            if let Some(epoch) = self.dag.get_mut(&id) {
-                epoch.healing = false;
-            }
+            self.dag.change(&id, |epoch| epoch.healing = false);
             batch.writes.extend(self.epoch_record(&id));
         }
     }
@@ -532,10 +535,10 @@ impl Group {
     }
 
     pub(super) fn take_abandoned(&mut self, id: &EpochId, batch: &mut Batch) -> Verdict {
-        let Some(epoch) = self.dag.get_mut(id).filter(|epoch| epoch.own && epoch.locator.0.is_empty()) else {
+        if !self.dag.get(id).is_some_and(|epoch| epoch.own && epoch.locator.0.is_empty()) {
             return rejected(Reason::Mismatch, None);
-        };
-        epoch.abandoned = true;
+        }
+        self.dag.change(id, |epoch| epoch.abandoned = true);
         batch.writes.extend(self.epoch_record(id));
         Verdict::Applied(Applied::Fact)
     }
@@ -578,8 +581,8 @@ impl Group {
     pub(super) fn answer_merge_request(&mut self, epoch: EpochId, from: Device, batch: &mut Batch) -> Verdict {
         let value = self.dag.get(&epoch).and_then(|merged| {
             let base = self.dag.get(&merged.base.as_ref()?.id)?;
-            let member = |epoch: &Epoch| epoch.leaves.iter().any(|leaf| leaf.device == from);
-            let desired = self.desired.devices.contains_key(&from);
+            let member = |epoch: &Epoch| epoch.members.leaf_of(&from).is_some();
+            let desired = self.dag.desired().devices.contains_key(&from);
             let entitled = member(merged) && member(base) && desired && merged.held;
             merged.merge_inputs.clone().filter(|_| entitled && base.kind != EpochKind::External)
         });
@@ -591,7 +594,7 @@ impl Group {
 
     /// Raw commits authenticate themselves; they go to members of the room only.
     pub(super) fn answer_commit_request(&mut self, epochs: &[EpochId], from: Device, batch: &mut Batch) -> Verdict {
-        if !self.desired.devices.contains_key(&from) {
+        if !self.dag.desired().devices.contains_key(&from) {
             return rejected(Reason::NotInEpoch, Some(from));
         }
         let known = epochs.iter().take(super::outgoing::MAX_REPLY).filter_map(|id| {
@@ -609,7 +612,7 @@ impl Group {
 /// The device whose leaf signed the commit, as far as the base shows it.
 pub(super) fn blame(base: &Epoch, sender: CommitSender) -> Option<Device> {
     let CommitSender::Member(index) = sender else { return None };
-    base.leaves.iter().find(|leaf| leaf.index == LeafIndex(index)).map(|leaf| leaf.device.clone())
+    base.members.get(LeafIndex(index)).map(|leaf| leaf.device.clone())
 }
 
 fn kind_of(data: &CommitData, bytes: &[u8]) -> EpochKind {

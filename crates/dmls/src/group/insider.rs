@@ -14,10 +14,10 @@ impl Group {
         Some(State {
             group: self.id.clone(),
             own: self.own.clone(),
-            desired: self.desired.clone(),
+            desired: self.dag.desired().clone(),
             reference: epoch.reference(),
             proof: epoch.proof.clone(),
-            leaves: epoch.leaves.clone(),
+            leaves: epoch.members.clone(),
             own_leaf: epoch.own_leaf?,
             merge_export: epoch.merge_export.clone(),
             view: self.views.get(id)?.clone(),

@@ -1,10 +1,12 @@
 //! Coming into the group: genesis, Welcome, external commit.
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest, Sha256};
 
 use super::outgoing::welcome_context;
 use super::{Batch, Group, rejected};
-use crate::dag::{Epoch, Removal, is_desired};
+use crate::dag::{Dag, Epoch, Removal, is_desired};
 use crate::defence;
 use crate::effect::{Applied, EpochKind, EpochRef, Outcome, OutgoingCommit, Verdict};
 use crate::entropy::Entropy;
@@ -13,6 +15,7 @@ use crate::frame::{CommitFrame, CommitSender, group_info as group_info_frame};
 use crate::id::{Device, Height, LeafIndex, Locator, Timestamp};
 use crate::input::{BaseProof, Welcome};
 use crate::journal::Durable;
+use crate::members::Members;
 use crate::mls::{self, EpochFacts};
 use crate::package::KeyPackages;
 use crate::secret::{no_chain, psk_secret};
@@ -62,7 +65,7 @@ impl Group {
             locator: Locator::default(),
             commit_hash: [0; 32],
             proof: facts.proof,
-            leaves: facts.leaves,
+            members: self.members_near(data.as_ref()).following(facts.leaves),
             added: changed(Change::Add).into_iter().map(|change| change.device).collect(),
             removed: changed(Change::Remove).into_iter().map(removal).collect(),
             first_seen: now,
@@ -79,6 +82,13 @@ impl Group {
             base: data.as_ref().map(|data| data.base.clone()),
             resolves: data.map(|data| data.resolves).unwrap_or_default(),
         }
+    }
+
+    /// Members that those of a new epoch have most in common with.
+    fn members_near(&self, data: Option<&CommitData>) -> Members {
+        let base = data.and_then(|data| self.dag.get(&data.base.id));
+        let near = base.or_else(|| self.dag.head_ids().next().and_then(|id| self.dag.get(id)));
+        near.map(|epoch| epoch.members.clone()).unwrap_or_default()
     }
 
     /// Takes in a Welcome; it adds a head and never replaces one (SPEC §3.8).
@@ -135,7 +145,8 @@ impl Group {
         epoch.merge_inputs = Some(m);
         batch.writes.extend(packages.used(*reference));
         if !defence::on("X2") {
-            (self.dag, self.views) = Default::default();
+            (self.dag, self.views) =
+                (Dag::of(Vec::new(), self.dag.desired().clone()).unwrap_or_default(), BTreeMap::new());
         }
         self.insert(epoch, Some(staged.view), Some(&welcome.commit), batch);
         Ok(Verdict::Applied(Applied::Joined { epoch: id }))
@@ -195,11 +206,10 @@ impl Group {
         if !named && defence::on("X9") {
             return Err(GroupError::GroupInfo(Reason::Mismatch));
         }
-        let desired = self.desired.devices.iter().map(|(device, facts)| (device, &facts.key.0));
         let data = CommitData {
             base: target.clone(),
             resolves: Vec::new(),
-            membership: wire::membership_digest(desired),
+            membership: self.dag.membership_digest(),
             policy: [0; 32],
             changes: Vec::new(),
             grants: Vec::new(),
@@ -235,7 +245,7 @@ impl Group {
     /// A signer that is no longer there was this device's own old leaf: an external commit removes no other.
     fn is_vouched(&self, facts: &EpochFacts, signer: LeafIndex) -> bool {
         let signer = facts.leaves.iter().find(|leaf| leaf.index == signer);
-        signer.is_none_or(|leaf| is_desired(&self.desired, leaf))
+        signer.is_none_or(|leaf| is_desired(self.dag.desired(), leaf))
     }
 }
 

@@ -9,11 +9,11 @@ use crate::plan::Plan;
 
 impl Group {
     pub(super) fn take_desired(&mut self, desired: Desired, batch: &mut Batch) -> Verdict {
-        if self.desired == desired {
+        if *self.dag.desired() == desired {
             return Verdict::Known;
         }
-        self.desired = desired;
-        batch.writes.push(self.group_record());
+        self.dag.set_desired(desired);
+        batch.writes.push(self.desired_record());
         Verdict::Applied(Applied::Fact)
     }
 
@@ -21,8 +21,7 @@ impl Group {
         if self.departures.contains_key(&event) {
             return Verdict::Known;
         }
-        let mut owned = self.desired.devices.iter().filter(|(device, _)| device.user == user);
-        let joined = owned.next().map(|(_, facts)| facts.joined.clone());
+        let joined = self.dag.desired().of_user(&user).next().map(|(_, facts)| facts.joined.clone());
         self.departures.insert(event, Departure { order: self.departures.len(), user, joined });
         batch.writes.push(self.group_record());
         Verdict::Applied(Applied::Fact)
@@ -30,7 +29,7 @@ impl Group {
 
     /// Removal is sticky: who was removed with cause comes back only by a join that was not known then (SPEC §5.4).
     pub(super) fn refused(&self, device: &Device) -> bool {
-        let Some(facts) = self.desired.devices.get(device) else { return true };
+        let Some(facts) = self.dag.desired().devices.get(device) else { return true };
         self.dag.removals(device).any(|removal| {
             self.departures
                 .get(&removal.event)
@@ -41,14 +40,14 @@ impl Group {
 
     /// The event that ended the membership of `device`'s owner, to justify its removal.
     pub(super) fn cause_of_removal(&self, device: &Device) -> Locator {
-        let user_stays = self.desired.devices.keys().any(|other| other.user == device.user);
+        let user_stays = self.dag.desired().has_user(&device.user);
         let left = self.departures.iter().filter(|(_, left)| left.user == device.user);
         let newest = left.max_by_key(|(_, left)| left.order).map(|(event, _)| event.clone());
         if user_stays { Locator::default() } else { newest.unwrap_or_default() }
     }
 
     pub(super) fn plan(&self) -> Option<Plan<'_>> {
-        Plan::make(&self.dag, &self.desired, self.own.device(), &|device| self.refused(device))
+        Plan::make(&self.dag, self.own.device(), &|device| self.refused(device))
     }
 
     /// Keeps the moment from which deadlines count.

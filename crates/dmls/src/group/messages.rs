@@ -10,6 +10,8 @@ use crate::error::{GroupError, Reason};
 use crate::frame::MessageFrame;
 use crate::id::{EpochId, LeafIndex, Locator, Sequence, SignatureKey, Timestamp};
 use crate::journal::Durable;
+#[cfg(dmls_mutants)]
+use crate::members::Leaf;
 use crate::mls::{self, OpenFailure};
 use crate::pending::{Kind, On, Waiting};
 use crate::wire::{Left, MessageData};
@@ -192,9 +194,9 @@ impl Group {
 
     /// The rule without the defence against I3: a leaf belongs to whom it belongs now.
     #[cfg(dmls_mutants)]
-    fn named_by_newest_tree(&self, sender: mls::Leaf) -> mls::Leaf {
+    fn named_by_newest_tree(&self, sender: Leaf) -> Leaf {
         let newest = self.canonical().and_then(|id| self.dag.get(&id)).filter(|_| !defence::on("I3"));
-        let now = newest.and_then(|epoch| epoch.leaves.iter().find(|leaf| leaf.index == sender.index));
+        let now = newest.and_then(|epoch| epoch.members.get(sender.index));
         now.cloned().unwrap_or(sender)
     }
 
@@ -207,8 +209,7 @@ impl Group {
     }
 
     fn note_heads(&self, data: &MessageData, device: &crate::id::Device, batch: &mut Batch) {
-        let known = |short: &[u8; 8]| self.dag.iter().any(|epoch| epoch.id.short() == *short);
-        let unknown = data.head_ids().iter().filter(|short| !known(short)).count();
+        let unknown = data.head_ids().iter().filter(|short| !self.dag.knows_short(short)).count();
         if unknown > 0 && defence::on("Z1") {
             let count = u16::try_from(unknown).unwrap_or(u16::MAX);
             batch.notices.push(Notice::UnknownHeads { device: device.clone(), count });

@@ -12,6 +12,8 @@ mod joins;
 mod members;
 mod messages;
 mod outgoing;
+#[cfg(test)]
+mod past_tests;
 #[cfg(dmls_mutants)]
 pub mod portrait;
 mod records;
@@ -31,7 +33,7 @@ use crate::effect::{Applied, Notice, Outcome, Publish, Settled, Verdict};
 use crate::entropy::Entropy;
 use crate::error::{GroupError, Reason};
 use crate::id::{Device, EpochId, GroupId, Locator, Timestamp};
-use crate::input::{Desired, Input};
+use crate::input::Input;
 use crate::journal::{Durable, Write};
 use crate::mls::View;
 use crate::pending::Pending;
@@ -113,7 +115,6 @@ pub struct Group {
     pending: Pending,
     /// Epochs whose commits were refused although others may have processed them.
     closed: BTreeMap<EpochId, Closed>,
-    desired: Desired,
     departures: BTreeMap<Locator, Departure>,
     /// When something first became due; traffic does not push it.
     due_since: Option<Timestamp>,
@@ -156,7 +157,6 @@ impl Group {
             commit_bytes: BTreeMap::new(),
             pending: Pending::default(),
             closed: BTreeMap::new(),
-            desired: Desired::default(),
             departures: BTreeMap::new(),
             due_since: None,
             last_sent: None,

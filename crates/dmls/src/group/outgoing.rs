@@ -1,6 +1,6 @@
 //! This device's own commits: everything that is due, in one commit, stored before it is published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
@@ -13,9 +13,10 @@ use crate::entropy::Entropy;
 use crate::error::GroupError;
 use crate::id::{Device, EpochId, LeafIndex, Locator, Timestamp};
 use crate::journal::Durable;
-use crate::mls::{self, Built, CommitPlan, Leaf, Package};
+use crate::members::Leaf;
+use crate::mls::{self, Built, CommitPlan, Package};
 use crate::secret::{InputKind, Secret, grant_psk, merge_value, no_chain, psk_secret};
-use crate::wire::{self, Change, CommitData, Grant, Justification, PskId};
+use crate::wire::{Change, CommitData, Grant, Justification, PskId};
 
 /// At most this many raw commits go into one reply.
 pub(super) const MAX_REPLY: usize = 32;
@@ -84,12 +85,13 @@ impl Group {
         let input = |head: &&Epoch| head.merge_export.clone().map(|export| (InputKind::Head, head.id, export));
         let cause = |device| plan.stranded.get(device).cloned().unwrap_or_else(|| self.cause_of_removal(device));
         let removes: Vec<_> = plan.remove.iter().map(|leaf| ((*leaf).clone(), cause(&leaf.device))).collect();
-        let kept = base.leaves.iter().filter(|leaf| plan.remove.iter().all(|gone| gone.index != leaf.index));
         let comebacks = self.dag.comebacks(&[&[base], &resolves[..]].concat());
-        let missing = |leaf: &&Leaf| resolves.iter().any(|head| !self.dag.is_usable_by(head, leaf, &comebacks));
+        let removed: BTreeSet<_> = plan.remove.iter().map(|leaf| leaf.index).collect();
+        let lacking = resolves.iter().flat_map(|head| self.dag.lacking(base, head, &comebacks));
+        let one_sided: BTreeSet<_> = lacking.map(|leaf| leaf.index).filter(|leaf| !removed.contains(leaf)).collect();
         Ok(Decision {
             base: base.reference(),
-            one_sided: kept.filter(missing).map(|leaf| leaf.index).collect(),
+            one_sided: one_sided.into_iter().collect(),
             inputs: resolves.iter().filter_map(input).collect(),
             resolves: resolves.iter().map(|head| head.reference()).collect(),
             own_leaf: base.own_leaf.ok_or(GroupError::NotInGroup)?,
@@ -109,7 +111,7 @@ impl Group {
         let mut out = BTreeMap::new();
         for (device, bytes) in packages {
             let Ok((leaf, package)) = mls::add_candidate(&bytes, entropy) else { continue };
-            let vouched = self.desired.devices.get(&device).is_some_and(|facts| facts.key == leaf.key);
+            let vouched = self.dag.desired().devices.get(&device).is_some_and(|facts| facts.key == leaf.key);
             let whose = leaf.device == device && vouched || !defence::on("X4");
             if whose && due.contains(&device) {
                 out.insert(device, package);
@@ -124,11 +126,10 @@ impl Group {
         m: &Secret,
         entropy: &mut dyn Entropy,
     ) -> Result<CommitData, GroupError> {
-        let desired = self.desired.devices.iter().map(|(device, facts)| (device, &facts.key.0));
         Ok(CommitData {
             base: decision.base.clone(),
             resolves: decision.resolves.clone(),
-            membership: wire::membership_digest(desired),
+            membership: self.dag.membership_digest(),
             policy: [0; 32],
             changes: self.justifications(decision),
             grants: self.grants(decision, m, entropy)?,
@@ -139,7 +140,7 @@ impl Group {
         let add = |device: &Device| Justification {
             change: Change::Add,
             device: device.clone(),
-            event: self.desired.devices.get(device).map(|facts| facts.joined.clone()).unwrap_or_default(),
+            event: self.dag.desired().devices.get(device).map(|facts| facts.joined.clone()).unwrap_or_default(),
         };
         let remove = |(leaf, event): &(Leaf, Locator)| Justification {
             change: Change::Remove,
@@ -165,7 +166,7 @@ impl Group {
         let heads = decision.resolves.iter().chain([&decision.base]).filter_map(|head| self.dag.get(&head.id));
         let comebacks = self.dag.comebacks(&heads.collect::<Vec<_>>());
         let base = self.dag.get(&decision.base.id);
-        let member = base.and_then(|base| base.leaves.iter().find(|other| other.index == leaf));
+        let member = base.and_then(|base| base.members.get(leaf));
         let in_head = |id: &EpochId| {
             let head = self.dag.get(id);
             head.zip(member).is_some_and(|(head, member)| self.dag.is_usable_by(head, member, &comebacks))
@@ -183,7 +184,8 @@ impl Group {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Durable<Outcome>, GroupError> {
-        let base_proof = self.dag.get(&decision.base.id).ok_or(GroupError::NotInGroup)?.proof.clone();
+        let base = self.dag.get(&decision.base.id).ok_or(GroupError::NotInGroup)?;
+        let (base_proof, base_members) = (base.proof.clone(), base.members.clone());
         let height = self.child_height(&data);
         let kind = if data.resolves.is_empty() { EpochKind::Commit } else { EpochKind::Merge };
         let removed = |(leaf, event): (Leaf, Locator)| Removal { device: leaf.device, event };
@@ -205,7 +207,7 @@ impl Group {
             locator: Locator::default(),
             commit_hash: Sha256::digest(&bytes).into(),
             proof: facts.proof,
-            leaves: facts.leaves,
+            members: base_members.following(facts.leaves),
             added: decision.adds.keys().cloned().collect(),
             removed: decision.removes.into_iter().map(removed).collect(),
             first_seen: now,

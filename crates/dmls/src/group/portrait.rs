@@ -27,7 +27,7 @@ pub fn portrait(writes: &[Write]) -> Portrait {
 impl Group {
     /// All records that the group would write now.
     pub fn portrait(&self) -> Portrait {
-        let mut writes = vec![self.group_record()];
+        let mut writes = vec![self.group_record(), self.desired_record()];
         writes.extend(self.dag.iter().filter_map(|epoch| self.epoch_record(&epoch.id)));
         writes.extend(self.traffic.keys().filter_map(|id| self.traffic_record(id)));
         writes.extend(self.commit_bytes.iter().map(|(id, bytes)| self.commit_record(id, bytes)));

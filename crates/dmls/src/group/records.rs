@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::rejoin::Closed;
 use super::{Batch, Departure, Group, Settings};
 use crate::codec::{from_raw, from_record, put_raw, to_record};
-use crate::dag::{Epoch, Removal};
+use crate::dag::{Dag, Epoch, Removal, parents_first};
 use crate::defence;
 use crate::device::OwnDevice;
 use crate::effect::{EpochKind, EpochRef};
@@ -18,11 +18,12 @@ use crate::error::LoadError;
 use crate::id::{Device, EpochId, GroupId, Height, LeafIndex, Locator, Timestamp};
 use crate::input::{BaseProof, Desired};
 use crate::journal::{Entry, Records, Table, Write};
-use crate::mls::{Leaf, View};
+use crate::members::{Leaf, Members};
+use crate::mls::View;
 use crate::pending::Waiting;
 use crate::secret::Secret;
 
-/// One record a group: desired devices, departures, deadlines.
+/// Two records a group: departures and deadlines; D.
 pub(crate) const GROUP: Table = Table("dmls.group");
 /// One record an epoch: its stub.
 pub(crate) const EPOCH: Table = Table("dmls.epoch");
@@ -39,6 +40,9 @@ pub(crate) const CLOSED: Table = Table("dmls.closed");
 
 const VERSION: u8 = 1;
 
+/// What the key of D ends with.
+const DESIRED: &[u8] = b"D";
+
 /// Message counts of one epoch.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(super) struct Traffic {
@@ -48,7 +52,6 @@ pub(super) struct Traffic {
 
 #[derive(Serialize, Deserialize)]
 struct GroupRecord {
-    desired: Desired,
     departures: Vec<(Locator, Departure)>,
     due_since: Option<Timestamp>,
     last_sent: Option<EpochId>,
@@ -67,7 +70,7 @@ struct EpochRecord {
     locator: Locator,
     commit_hash: ByteBuf,
     proof: BaseProof,
-    leaves: Vec<Leaf>,
+    members: Listing,
     added: Vec<Device>,
     removed: Vec<Removal>,
     first_seen: Timestamp,
@@ -83,14 +86,48 @@ struct EpochRecord {
     granted: bool,
 }
 
+/// The members of an epoch: those of its base and what changed, as far as the base is surely known.
+#[derive(Serialize, Deserialize)]
+enum Listing {
+    All(Vec<Leaf>),
+    SinceBase { gone: Vec<LeafIndex>, new: Vec<Leaf> },
+}
+
+impl Listing {
+    fn of(epoch: &Epoch, base: Option<&Epoch>) -> Self {
+        // Where this device came in, its base may be an epoch that it is never told of.
+        let Some(base) = base.filter(|_| !epoch.entry) else {
+            return Self::All(epoch.members.iter().cloned().collect());
+        };
+        let (mut gone, mut new) = (Vec::new(), Vec::new());
+        for place in base.members.difference(&epoch.members) {
+            match (place.gone, place.new) {
+                (Some(leaf), None) => gone.push(leaf.index),
+                (_, leaf) => new.extend(leaf.cloned()),
+            }
+        }
+        Self::SinceBase { gone, new }
+    }
+
+    /// `None` if it goes on from a base that there is no record of.
+    fn restore(self, base: Option<&Members>, near: &Members) -> Option<Members> {
+        match self {
+            Self::All(leaves) => Some(near.following(leaves)),
+            Self::SinceBase { gone, new } => Some(base?.with(gone, new)),
+        }
+    }
+}
+
 fn bare(secret: Option<&Secret>) -> Option<ByteBuf> {
     secret.map(|secret| ByteBuf::from(secret.expose().to_vec()))
 }
 
 impl EpochRecord {
-    fn of(epoch: &Epoch) -> Self {
+    fn of(epoch: &Epoch, base: Option<&Epoch>) -> Self {
+        let members = Listing::of(epoch, base);
         let epoch = epoch.clone();
         Self {
+            members,
             commit_hash: ByteBuf::from(epoch.commit_hash.to_vec()),
             merge_export: bare(epoch.merge_export.as_ref()),
             merge_inputs: bare(epoch.merge_inputs.as_ref()),
@@ -102,7 +139,6 @@ impl EpochRecord {
             resolves: epoch.resolves,
             locator: epoch.locator,
             proof: epoch.proof,
-            leaves: epoch.leaves,
             added: epoch.added,
             removed: epoch.removed,
             first_seen: epoch.first_seen,
@@ -117,7 +153,7 @@ impl EpochRecord {
         }
     }
 
-    fn restore(self) -> Option<Epoch> {
+    fn restore(self, members: Members) -> Option<Epoch> {
         let secret = |bytes: Option<ByteBuf>| bytes.map(|bytes| Secret::parse(&Zeroizing::new(bytes.into_vec())));
         Some(Epoch {
             commit_hash: self.commit_hash.as_ref().try_into().ok()?,
@@ -131,7 +167,7 @@ impl EpochRecord {
             resolves: self.resolves,
             locator: self.locator,
             proof: self.proof,
-            leaves: self.leaves,
+            members,
             added: self.added,
             removed: self.removed,
             first_seen: self.first_seen,
@@ -145,6 +181,23 @@ impl EpochRecord {
             granted: self.granted,
         })
     }
+}
+
+/// The DAG of these records; `None` if they are not those of one.
+fn restore(records: Vec<EpochRecord>, desired: Desired) -> Option<Dag> {
+    let sorted = parents_first(records, |record| {
+        (record.id, record.base.iter().chain(&record.resolves).map(|parent| parent.id).collect())
+    });
+    let (mut members, mut near) = (BTreeMap::new(), Members::default());
+    let mut epochs = Vec::new();
+    for mut record in sorted? {
+        let base = record.base.as_ref().and_then(|base| members.get(&base.id));
+        let listing = std::mem::replace(&mut record.members, Listing::All(Vec::new()));
+        near = listing.restore(base, &near)?;
+        members.insert(record.id, near.clone());
+        epochs.push(record.restore(near.clone())?);
+    }
+    Dag::of(epochs, desired)
 }
 
 fn scan<R: Records>(records: &R, table: Table, prefix: &[u8]) -> Result<Vec<Entry>, LoadError<R::Error>> {
@@ -176,7 +229,6 @@ impl Group {
 
     pub(super) fn group_record(&self) -> Write {
         let record = GroupRecord {
-            desired: self.desired.clone(),
             departures: self.departures.iter().map(|(event, left)| (event.clone(), left.clone())).collect(),
             due_since: self.due_since,
             last_sent: self.last_sent,
@@ -185,9 +237,19 @@ impl Group {
         Write::put(GROUP, self.prefix(), to_record(VERSION, &record))
     }
 
+    /// D, apart from the rest, which changes far more often.
+    pub(super) fn desired_record(&self) -> Write {
+        let (key, desired) = (self.key(&[DESIRED]), self.dag.desired());
+        if desired.devices.is_empty() {
+            return Write::delete(GROUP, key);
+        }
+        Write::put(GROUP, key, to_record(VERSION, desired))
+    }
+
     pub(super) fn epoch_record(&self, id: &EpochId) -> Option<Write> {
         let epoch = self.dag.get(id)?;
-        Some(Write::put(EPOCH, self.key(&[&id.0]), to_record(VERSION, &EpochRecord::of(epoch))))
+        let base = epoch.base.as_ref().and_then(|base| self.dag.get(&base.id));
+        Some(Write::put(EPOCH, self.key(&[&id.0]), to_record(VERSION, &EpochRecord::of(epoch, base))))
     }
 
     pub(super) fn traffic_record(&self, id: &EpochId) -> Option<Write> {
@@ -271,15 +333,10 @@ impl Group {
 
     /// Lets the oldest epochs go that are no heads, beyond the number that may be held (SPEC §7.6).
     fn retain(&mut self, batch: &mut Batch) {
-        let heads = self.head_ids();
-        let mut held: Vec<_> =
-            self.dag.iter().filter(|epoch| epoch.held).map(|epoch| (epoch.height, epoch.id)).collect();
-        held.sort();
-        held.retain(|(_, id)| !heads.contains(id));
-        let excess = held.len().saturating_sub(self.settings.max_held);
-        for (_, id) in held.into_iter().take(excess) {
-            self.let_go(&id, batch);
-        }
+        let kept = self.dag.head_ids().filter(|id| self.dag.get(id).is_some_and(|head| head.held)).count();
+        let excess = self.dag.held().len().saturating_sub(kept + self.settings.max_held);
+        let oldest: Vec<_> = self.dag.held().filter(|id| !self.dag.is_head(id)).take(excess).collect();
+        oldest.iter().for_each(|id| self.let_go(id, batch));
     }
 
     fn let_go(&mut self, id: &EpochId, batch: &mut Batch) {
@@ -287,11 +344,11 @@ impl Group {
             self.replace_view(id, View::default(), batch);
         }
         self.views.remove(id);
-        if let Some(epoch) = self.dag.get_mut(id) {
+        self.dag.change(id, |epoch| {
             epoch.held = false;
             epoch.merge_export = None;
             epoch.merge_inputs = None;
-        }
+        });
         batch.writes.extend(self.epoch_record(id));
     }
 
@@ -306,19 +363,16 @@ impl Group {
         let prefix = this.prefix();
         if let Some(bytes) = records.get(GROUP, &prefix).map_err(LoadError::Store)? {
             let record: GroupRecord = read(GROUP, &bytes)?;
-            this.desired = record.desired;
             this.departures = record.departures.into_iter().collect();
             this.due_since = record.due_since;
             this.last_sent = record.last_sent;
             this.heard = record.heard;
         }
-        for (_, bytes) in scan(records, EPOCH, &prefix)? {
-            let record: EpochRecord = read(EPOCH, &bytes)?;
-            this.dag.insert(record.restore().ok_or(LoadError::Damaged(EPOCH.0))?);
-        }
-        if this.dag.has_circle() {
-            return Err(LoadError::Damaged(EPOCH.0));
-        }
+        let desired = records.get(GROUP, &this.key(&[DESIRED])).map_err(LoadError::Store)?;
+        let desired = desired.map(|bytes| read(GROUP, &bytes)).transpose()?.unwrap_or_default();
+        let epochs = scan(records, EPOCH, &prefix)?;
+        let epochs = epochs.iter().map(|(_, bytes)| read(EPOCH, bytes)).collect::<Result<_, _>>()?;
+        this.dag = restore(epochs, desired).ok_or(LoadError::Damaged(EPOCH.0))?;
         for (_, bytes) in scan(records, PENDING, &prefix)? {
             this.pending.insert(read(PENDING, &bytes)?);
         }

@@ -14,7 +14,7 @@ use crate::base::eligible;
 use crate::codec::push_vector;
 use crate::dag::Epoch;
 use crate::defence;
-use crate::effect::{EpochKind, Need};
+use crate::effect::Need;
 use crate::frame::CommitFrame;
 use crate::id::{Device, EpochId, Height, Timestamp};
 use crate::input::BaseProof;
@@ -157,17 +157,12 @@ impl Group {
         })
     }
 
-    /// Every epoch that an eligible head descends from, by base or resolves, closed ones between them included.
+    /// Those of `closed` that an eligible head descends from, by base or resolves, also through one another.
     fn reached(&self, closed: &BTreeMap<EpochId, Closed>) -> BTreeSet<EpochId> {
-        let mut work: Vec<EpochId> = eligible(&self.dag, &self.desired).iter().map(|head| head.id).collect();
-        let mut reached = BTreeSet::new();
-        while let Some(id) = work.pop() {
-            if reached.insert(id) {
-                work.extend(self.dag.get(&id).map(Epoch::parents).unwrap_or_default());
-                work.extend(closed.get(&id).into_iter().flat_map(|epoch| &epoch.parents));
-            }
-        }
-        reached
+        let heads = eligible(&self.dag).into_iter().map(|head| head.id);
+        let wanted: BTreeSet<_> = closed.keys().copied().collect();
+        let beyond = |id: &EpochId| closed.get(id).map(|epoch| epoch.parents.clone()).unwrap_or_default();
+        self.dag.among_ancestors_through(&wanted, heads, beyond)
     }
 
     /// Closed epochs that no eligible head descends from.
@@ -184,8 +179,8 @@ impl Group {
     fn rejoin_due(&self, closed: &Closed) -> Option<Timestamp> {
         let answered = self.rejoins().any(|epoch| !epoch.abandoned && epoch.first_seen > closed.since);
         let by_member = match &closed.by {
-            Some(by) => self.desired.devices.contains_key(by),
-            None => self.desired.devices.keys().any(|device| device.user == closed.from),
+            Some(by) => self.dag.desired().devices.contains_key(by),
+            None => self.dag.desired().has_user(&closed.from),
         };
         let due = closed.since.plus(self.settings.rejoin_after).plus(self.jitter(&closed.id));
         Some(due.max(self.may_rejoin_at()?)).filter(|_| by_member && !answered)
@@ -209,8 +204,7 @@ impl Group {
     /// External commits of this device after it was in the group already, oldest first.
     fn rejoins(&self) -> impl Iterator<Item = &Epoch> {
         let entry = self.joined_at();
-        let own = self.dag.iter().filter(|epoch| epoch.own && epoch.kind == EpochKind::External);
-        own.filter(move |epoch| Some(epoch.id) != entry)
+        self.dag.own_external().filter(move |epoch| Some(epoch.id) != entry)
     }
 
     /// From when on this device may come back by external commit; `None` while it is not in D, or in no epoch at all.
@@ -218,7 +212,8 @@ impl Group {
     /// The pause after each rejoin doubles, so that no flood of commits that cannot be processed makes a flood of
     /// rejoins.
     pub fn may_rejoin_at(&self) -> Option<Timestamp> {
-        let vouched = self.desired.devices.get(self.own.device()).is_some_and(|facts| facts.key == self.own.key());
+        let vouched =
+            self.dag.desired().devices.get(self.own.device()).is_some_and(|facts| facts.key == self.own.key());
         if !vouched || !self.in_group() {
             return None;
         }

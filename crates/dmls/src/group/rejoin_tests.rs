@@ -288,8 +288,8 @@ fn who_is_shut_out_by_one_who_left_comes_back_to_the_others() {
             room.commit("anna", Vec::new());
         }
         room.take_in("bob");
-        let mut desired = room.group("bob").desired.clone();
-        desired.devices.retain(|device, _| device.user != "mallory");
+        let mut desired = room.group("bob").dag.desired().clone();
+        desired.retain(|device| device.user != "mallory");
         room.input("bob", Input::Departed { user: "mallory".into(), event: Locator("$left".into()) });
         room.input("bob", Input::Desired(desired));
         let needs = room.group("bob").needs(room.now.plus(120_000));
@@ -321,7 +321,7 @@ fn merge_with_a_false_grant(room: &mut Room, base: EpochId, resolved: EpochId, v
     let mallory = &room.peers["mallory"].group;
     let epoch = |id| mallory.dag.get(&id).unwrap();
     let (own_leaf, export) = (epoch(base).own_leaf.unwrap(), epoch(resolved).merge_export.clone().unwrap());
-    let leaf = epoch(base).leaves.iter().find(|leaf| leaf.device.user == victim).unwrap().index;
+    let leaf = epoch(base).members.iter().find(|leaf| leaf.device.user == victim).unwrap().index;
     let mut data = CommitData {
         base: epoch(base).reference(),
         resolves: vec![epoch(resolved).reference()],
@@ -350,7 +350,7 @@ fn a_false_grant_shuts_nobody_out() {
     let mut room = Room::of(3);
     let carol = own("carol", 4);
     let joined = Locator("$join".into());
-    let mut desired = room.group("anna").desired.clone();
+    let mut desired = room.group("anna").dag.desired().clone();
     desired.devices.insert(carol.device().clone(), DesiredDevice { key: carol.key(), joined });
     let mut packages = KeyPackages::default();
     let made = take(packages.generate(&carol, 1, false, &mut room.entropy).unwrap());

@@ -68,12 +68,12 @@ pub(super) fn own(name: &str, seed: u8) -> Arc<OwnDevice> {
 }
 
 /// Mallory made the group and added Bob; both stand in the same epoch.
-fn mallory_and_bob() -> (Group, Group, Counter) {
+pub(super) fn mallory_and_bob() -> (Group, Group, Counter) {
     let mut entropy = Counter(0);
     let (mallory, bob) = (own("mallory", 1), own("bob", 2));
     let vouched =
         |own: &OwnDevice| (own.device().clone(), DesiredDevice { key: own.key(), joined: Locator("$join".into()) });
-    let desired = Desired { devices: [vouched(&mallory), vouched(&bob)].into() };
+    let desired: Desired = [vouched(&mallory), vouched(&bob)].into_iter().collect();
     let new = |own: &Arc<OwnDevice>| Group::new(GroupId::new("!r"), own.clone(), Settings::default());
     let (mut one, mut two) = (new(&mallory), new(&bob));
     take(one.create(NOW, &mut entropy).unwrap());

@@ -1,5 +1,7 @@
 //! What a host and people may ask of a group; nothing here changes anything.
 
+use std::collections::BTreeSet;
+
 use super::Group;
 use crate::base::eligible;
 use crate::dag::Epoch;
@@ -45,26 +47,20 @@ impl Group {
         let mut due = describe(&plan);
         let due_since = self.due_since.filter(|_| plan.is_due());
         if due_since.is_some() || plan.stale {
-            let rank = plan.rank(self.own.device(), &self.desired);
+            let rank = plan.rank(self.own.device(), &self.dag);
             let pause = self.settings.slot << plan.quarrels(&self.dag).min(MAX_DOUBLINGS);
             // A clock that was set back says nothing.
             let newest =
                 plan.resolve.iter().chain([&plan.base]).map(|head| head.first_seen).filter(|at| *at <= now).max();
             let since = |due: Timestamp| due.max(newest.unwrap_or(due)).min(due.plus(self.settings.slot * MAX_PUSHED));
             let after_own =
-                self.last_own(now).map(|own| own.plus(self.settings.slot * (members(plan.base) + 1 + rank)));
+                self.dag.last_own(now).map(|own| own.plus(self.settings.slot * (members(plan.base) + 1 + rank)));
             due.at = due_since
                 .map(|due| since(due).plus(pause + self.settings.slot * rank))
                 .max(after_own.filter(|_| due_since.is_some()));
             due.turn = self.settings.slot * rank.min(MAX_TURNS);
         }
         due
-    }
-
-    /// When this device last committed.
-    fn last_own(&self, now: Timestamp) -> Option<Timestamp> {
-        let own = self.dag.iter().filter(|epoch| epoch.own && epoch.base.is_some() && !epoch.abandoned);
-        own.map(|epoch| epoch.first_seen).filter(|at| *at <= now).max()
     }
 
     /// Whether a message may be sealed now.
@@ -80,7 +76,7 @@ impl Group {
 
     /// The send gate: whether everybody in `epoch` is in D, at the moment a ciphertext leaves (SPEC §3.11).
     pub fn may_release(&self, epoch: &EpochId) -> bool {
-        let only_desired = |epoch: &Epoch| epoch.outside(&self.desired).next().is_none() || !defence::on("C16");
+        let only_desired = |epoch: &Epoch| self.dag.contrast(epoch).outside().len() == 0 || !defence::on("C16");
         self.dag.get(epoch).is_some_and(|epoch| epoch.usable() && only_desired(epoch))
     }
 
@@ -112,12 +108,11 @@ impl Group {
 
     /// Members that may have processed a merge: all that this device shares a usable epoch with.
     fn who_may_know(&self, _resolves: &[EpochId]) -> Vec<Device> {
-        let heads = eligible(&self.dag, &self.desired);
-        let mut ask: Vec<Device> = heads.iter().flat_map(|head| &head.leaves).map(|leaf| leaf.device.clone()).collect();
-        ask.sort();
-        ask.dedup();
-        ask.retain(|device| device != self.own.device() && self.desired.devices.contains_key(device));
-        ask
+        let heads = eligible(&self.dag);
+        let desired = &self.dag.desired().devices;
+        let members: BTreeSet<_> = heads.iter().flat_map(|head| head.members.iter()).map(|leaf| &leaf.device).collect();
+        let ask = members.into_iter().filter(|device| *device != self.own.device() && desired.contains_key(*device));
+        ask.cloned().collect()
     }
 
     /// When `handle(Input::Tick)`, `due` or `needs` should be looked at again; not later than now if a tick is due.
@@ -134,7 +129,7 @@ impl Group {
 
     /// The epoch that this device would send in.
     pub fn canonical(&self) -> Option<EpochId> {
-        eligible(&self.dag, &self.desired).first().map(|head| head.id)
+        eligible(&self.dag).first().map(|head| head.id)
     }
 
     /// Whether this device is in an epoch that it can use.
@@ -144,19 +139,19 @@ impl Group {
 
     /// All known epochs, parents before children.
     pub fn epochs(&self) -> Vec<EpochInfo> {
-        let (heads, canonical) = (self.head_ids(), self.canonical());
-        let known = self.dag.sorted().into_iter().filter(|epoch| !epoch.abandoned);
-        known.map(|epoch| info(epoch, &heads, canonical)).collect()
+        let canonical = self.canonical();
+        let known = self.dag.sorted().filter(|epoch| !epoch.abandoned);
+        known.map(|epoch| info(epoch, self.dag.is_head(&epoch.id), canonical)).collect()
     }
 
     /// The ids of all heads, as this device sees them.
     pub fn head_ids(&self) -> Vec<EpochId> {
-        self.dag.heads(&self.desired).iter().map(|head| head.id).collect()
+        self.dag.head_ids().copied().collect()
     }
 
     /// One epoch.
     pub fn epoch(&self, id: &EpochId) -> Option<EpochInfo> {
-        self.dag.get(id).map(|epoch| info(epoch, &self.head_ids(), self.canonical()))
+        self.dag.get(id).map(|epoch| info(epoch, self.dag.is_head(id), self.canonical()))
     }
 
     /// Whether an epoch was accepted here.
@@ -176,7 +171,7 @@ impl Group {
 
     /// The devices that can read messages of an epoch; `None` when that is not known.
     pub fn readers(&self, id: &EpochId) -> Option<Vec<Device>> {
-        self.dag.get(id).map(|epoch| crate::mls::devices(&epoch.leaves))
+        self.dag.get(id).map(|epoch| epoch.members.iter().map(|leaf| leaf.device.clone()).collect())
     }
 
     /// How this device stands to an epoch.
@@ -193,7 +188,7 @@ impl Group {
         }
         match self.dag.named(id) {
             Some(_) => Standing::NotInEpoch,
-            None if !self.in_group() && self.was_removed() => Standing::Removed,
+            None if !self.in_group() && self.dag.was_removed() => Standing::Removed,
             None => Standing::Unknown,
         }
     }
@@ -205,11 +200,7 @@ impl Group {
 
     /// The epoch in which this device came to the group; where it was added later it was on another fork already.
     pub fn joined_at(&self) -> Option<EpochId> {
-        self.dag
-            .iter()
-            .filter(|epoch| epoch.entry)
-            .min_by_key(|epoch| (epoch.first_seen, epoch.height))
-            .map(|epoch| epoch.id)
+        self.dag.first_entry()
     }
 
     fn standing_in(&self, epoch: &Epoch) -> Standing {
@@ -219,15 +210,11 @@ impl Group {
             (false, Some(_)) => Standing::Gone,
         }
     }
-
-    fn was_removed(&self) -> bool {
-        self.dag.iter().any(|epoch| epoch.own_leaf.is_none() && !epoch.abandoned)
-    }
 }
 
 /// Members of a head, for how often each of them may commit: one commit for each slot in all.
 fn members(head: &Epoch) -> u64 {
-    (head.leaves.len() as u64).min(MAX_PUSHED)
+    (head.members.len() as u64).min(MAX_PUSHED)
 }
 
 fn describe(plan: &Plan<'_>) -> Due {
@@ -241,7 +228,7 @@ fn describe(plan: &Plan<'_>) -> Due {
     }
 }
 
-fn info(epoch: &Epoch, heads: &[EpochId], canonical: Option<EpochId>) -> EpochInfo {
+fn info(epoch: &Epoch, head: bool, canonical: Option<EpochId>) -> EpochInfo {
     EpochInfo {
         epoch: epoch.reference(),
         base: epoch.base.as_ref().map(|base| base.id),
@@ -250,7 +237,7 @@ fn info(epoch: &Epoch, heads: &[EpochId], canonical: Option<EpochId>) -> EpochIn
         added: epoch.added.clone(),
         removed: epoch.removed.iter().map(|removal| removal.device.clone()).collect(),
         held: epoch.held,
-        head: heads.contains(&epoch.id),
+        head,
         canonical: canonical == Some(epoch.id),
         equivocation: epoch.equivocation,
         granted: epoch.granted,

@@ -3,13 +3,14 @@
 use openmls::prelude::*;
 use openmls::schedule::{ExternalPsk, PreSharedKeyId, Psk};
 
-use super::facts::{self, EpochFacts, Leaf};
+use super::facts::{self, EpochFacts};
 use super::provider::order;
 use super::{Provider, SUITE, View, checked, credential_with_key, encode, lifetime, load, signer};
 use crate::device::OwnDevice;
 use crate::entropy::Entropy;
 use crate::error::{GroupError, Reason};
 use crate::id::LeafIndex;
+use crate::members::Leaf;
 use crate::secret::Secret;
 use crate::wire::PskId;
 

@@ -7,18 +7,11 @@ use openmls::prelude::*;
 use super::{MERGE_COMPONENT, Provider};
 use crate::device::Credential;
 use crate::error::{GroupError, Reason};
-use crate::id::{Device, EpochId, LeafIndex, SignatureKey};
+use crate::id::{EpochId, LeafIndex, SignatureKey};
 use crate::input::BaseProof;
+use crate::members::Leaf;
 use crate::secret::Secret;
 use crate::wire;
-
-/// A member's place in an epoch.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Leaf {
-    pub(crate) index: LeafIndex,
-    pub(crate) device: Device,
-    pub(crate) key: SignatureKey,
-}
 
 /// An epoch's identity, members and merge value.
 pub(crate) struct EpochFacts {

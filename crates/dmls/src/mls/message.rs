@@ -3,11 +3,12 @@
 use openmls::prelude::*;
 use zeroize::Zeroizing;
 
-use super::facts::{self, Leaf};
+use super::facts;
 use super::{Provider, View, checked, encode, load, signer};
 use crate::device::OwnDevice;
 use crate::entropy::Entropy;
 use crate::error::{GroupError, Reason};
+use crate::members::Leaf;
 
 /// Seals `plaintext` in the epoch of `view`; the view that comes back must be stored before the bytes are shown.
 pub(crate) fn seal(

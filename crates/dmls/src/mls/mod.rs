@@ -21,13 +21,13 @@ use crate::device::OwnDevice;
 use crate::error::{GroupError, Reason};
 
 pub(crate) use build::{Built, CommitPlan, add_candidate, commit, create, key_package};
-pub(crate) use facts::{EpochFacts, Leaf};
+pub(crate) use facts::EpochFacts;
 pub(crate) use join::{join_externally, join_welcome, open_welcome_grant, package_references, seal_welcome_grant};
 #[cfg(dmls_mutants)]
 pub(crate) use message::OpenedFrame;
 pub(crate) use message::{OpenFailure, open, seal};
 pub(crate) use openmls::prelude::KeyPackage as Package;
-pub(crate) use process::{ProcessFailure, Processed, check_without_psk, devices, open_grant, process, seal_grant};
+pub(crate) use process::{ProcessFailure, Processed, check_without_psk, open_grant, process, seal_grant};
 pub(crate) use provider::{Provider, View};
 
 /// MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 (RFC 9420 §17.1).
@@ -99,7 +99,7 @@ fn decode(bytes: &[u8]) -> Result<MlsMessageIn, Reason> {
 
 /// What the leaves of these devices would be read as, for tests of that reading.
 #[cfg(test)]
-pub(crate) fn members_of(devices: &[&OwnDevice]) -> Result<Vec<Leaf>, Reason> {
+pub(crate) fn members_of(devices: &[&OwnDevice]) -> Result<Vec<crate::members::Leaf>, Reason> {
     let member = |(index, own): (u32, &&OwnDevice)| {
         let CredentialWithKey { credential, signature_key } = credential_with_key(own);
         Member::new(LeafNodeIndex::new(index), Vec::new(), signature_key.as_slice().to_vec(), credential)

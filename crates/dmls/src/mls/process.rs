@@ -5,13 +5,14 @@ use openmls::schedule::{PreSharedKeyId, Psk};
 use openmls_traits::storage::{CURRENT_VERSION, Entity, StorageProvider as _, traits};
 use zeroize::Zeroizing;
 
-use super::facts::{self, EpochFacts, Leaf};
+use super::facts::{self, EpochFacts};
 use super::{Provider, View, checked, load};
 use crate::defence;
 use crate::entropy::Entropy;
 use crate::error::{GroupError, Reason};
 use crate::frame::CommitSender;
-use crate::id::{Device, EpochId, LeafIndex};
+use crate::id::{EpochId, LeafIndex};
+use crate::members::Leaf;
 use crate::secret::Secret;
 use crate::wire::{Grant, PskId};
 
@@ -287,9 +288,4 @@ fn leaf_private_key(provider: &Provider<'_>, mls: &MlsGroup) -> Option<Zeroizing
         provider.storage().encryption_epoch_key_pairs(mls.group_id(), &mls.epoch(), leaf.u32()).ok()?;
     let pair = pairs.into_iter().find(|pair| pair.public_key.key.as_slice() == public.as_slice())?;
     Some(Zeroizing::new(pair.private_key.key.to_vec()))
-}
-
-/// Whose device a leaf belongs to.
-pub(crate) fn devices(leaves: &[Leaf]) -> Vec<Device> {
-    leaves.iter().map(|leaf| leaf.device.clone()).collect()
 }

@@ -7,7 +7,7 @@ use crate::base::eligible;
 use crate::dag::{Dag, Epoch, Removal};
 use crate::id::{Device, EpochId, Height, LeafIndex, Locator, Timestamp};
 use crate::input::{BaseProof, Desired, DesiredDevice};
-use crate::mls::Leaf;
+use crate::members::{Leaf, Members};
 use crate::plan::Plan;
 use crate::secret::Secret;
 
@@ -104,8 +104,8 @@ impl View {
         }
     }
 
-    /// The project's own epoch DAG and desired devices for this view.
-    pub(super) fn build(&self, register: &Register) -> (Dag, Desired) {
+    /// The project's own epoch DAG for this view, with the desired devices.
+    pub(super) fn build(&self, register: &Register) -> Dag {
         let mut dag = Dag::default();
         for (ix, mark) in &self.known {
             dag.insert(epoch(&register.get(*ix), *mark, self.who, register));
@@ -113,22 +113,19 @@ impl View {
         let joined = (0u8..).zip(&self.facts).filter(|(_, fact)| fact.shown % 2 == 1);
         let vouched = |user: u8, fact: &Fact| DesiredDevice { key: key(user), joined: event(user, fact.shown) };
         let devices = joined.map(|(user, fact)| (device(user), vouched(user, fact))).collect();
-        (dag, Desired { devices })
+        dag.set_desired(Desired { devices });
+        dag
     }
 
     /// What the project's own functions make of this view.
     pub(super) fn judge(&self, register: &Register) -> Judged {
-        let (dag, desired) = self.build(register);
+        let dag = self.build(register);
         let names: BTreeMap<EpochId, Ix> = self.known.keys().map(|ix| (register.get(*ix).id, *ix)).collect();
         let named = |epochs: Vec<&Epoch>| epochs.iter().map(|epoch| names[&epoch.id]).collect::<Vec<_>>();
         let own = device(self.who);
-        let plan = Plan::make(&dag, &desired, &own, &|device| self.refused(number(device), &dag));
+        let plan = Plan::make(&dag, &own, &|device| self.refused(number(device), &dag));
         let set = |devices: Vec<Device>| devices.iter().fold(0, |set, device| set | 1 << number(device));
-        let mut judged = Judged {
-            heads: named(dag.heads(&desired)),
-            eligible: named(eligible(&dag, &desired)),
-            ..Judged::default()
-        };
+        let mut judged = Judged { heads: named(dag.heads()), eligible: named(eligible(&dag)), ..Judged::default() };
         if let Some(plan) = plan {
             assert_eq!(judged.eligible.first(), names.get(&plan.base.id), "the plan builds on the canonical head");
             let gone = plan.remove.iter().map(|leaf| leaf.device.clone()).collect();
@@ -139,7 +136,7 @@ impl View {
     }
 }
 
-fn leaves(symbol: &Symbol) -> Vec<Leaf> {
+fn leaves(symbol: &Symbol) -> Members {
     let leaf = |member: u8| Leaf { index: LeafIndex(member.into()), device: device(member), key: key(member) };
     super::epochs::each(symbol.leaves).map(leaf).collect()
 }
@@ -158,7 +155,7 @@ fn epoch(symbol: &Symbol, mark: Mark, who: u8, register: &Register) -> Epoch {
         locator: Locator::default(),
         commit_hash: symbol.id.0,
         proof: BaseProof { confirmed_transcript_hash: Vec::new(), confirmation_tag: Vec::new() },
-        leaves: leaves(symbol),
+        members: leaves(symbol),
         added: super::epochs::each(made.added).map(device).collect(),
         removed: made
             .removed

@@ -319,7 +319,7 @@ fn who_resolves_an_own_commit_does_not_equivocate() {
     let base = world.canonical("alice");
     let all = world.desired("alice");
     let mut fewer = all.clone();
-    fewer.devices.retain(|device, _| !is_mallory(device));
+    fewer.retain(|device| !is_mallory(device));
     world.input("alice", Input::Desired(fewer));
     world.commit("alice", false);
     let without = world.canonical("alice").unwrap();

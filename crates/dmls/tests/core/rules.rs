@@ -226,7 +226,7 @@ fn a_removal_without_cause_buries_nothing() {
     let base = world.canonical("alice").unwrap();
     // Mallory pretends that Bob's device is gone.
     let mut desired = world.desired("mallory");
-    desired.devices.retain(|device, _| device.user != "bob");
+    desired.retain(|device| device.user != "bob");
     world.input("mallory", Input::Desired(desired));
     world.commit("mallory", false);
     let evil = world.canonical("mallory").unwrap();

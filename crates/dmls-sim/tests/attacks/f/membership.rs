@@ -98,7 +98,7 @@ fn room_decides(gone: &[&str]) -> bool {
     gone.iter().for_each(|name| world.leave_room(name));
     let left: Vec<_> = NAMES.into_iter().filter(|name| !gone.contains(name)).collect();
     settle(&mut world, &left);
-    let all: Vec<_> = world.desired("carol").devices.into_keys().collect();
+    let all: Vec<_> = world.desired("carol").devices.keys().cloned().collect();
     left.iter().all(|name| readers(&world, name) == all && world.canonical(name) == world.canonical("carol"))
 }
 
@@ -129,7 +129,7 @@ pub fn ghosts() -> End {
         }
         let commits = world.commits;
         world.sync("alice");
-        let all: Vec<_> = world.desired("alice").devices.into_keys().collect();
+        let all: Vec<_> = world.desired("alice").devices.keys().cloned().collect();
         if readers(&world, "alice") != all || world.commits > commits + 1 {
             return End::Succeeded;
         }

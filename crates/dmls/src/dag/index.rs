@@ -1,0 +1,210 @@
+//! Where epochs are found without a search.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Dag, Epoch, Removal};
+use crate::effect::EpochKind;
+use crate::id::{Device, EpochId, Height, Timestamp};
+use crate::members::Leaf;
+
+type Groups<K> = BTreeMap<K, BTreeSet<EpochId>>;
+
+/// Epochs by what they are asked for; what was taken back is in the groups too.
+#[derive(Default)]
+pub(super) struct Index {
+    by_commit: BTreeMap<[u8; 32], EpochId>,
+    by_height: BTreeSet<(Height, EpochId)>,
+    children: Groups<EpochId>,
+    resolving: Groups<EpochId>,
+    removing: Groups<Device>,
+    held: BTreeSet<(Height, EpochId)>,
+    healing: BTreeSet<EpochId>,
+    entries: BTreeSet<(Timestamp, Height, EpochId)>,
+    /// This device's accepted commits.
+    own: BTreeSet<(Timestamp, EpochId)>,
+    /// This device's external commits.
+    own_external: BTreeSet<EpochId>,
+    /// Accepted epochs without a leaf of this device.
+    without: BTreeSet<EpochId>,
+    /// Members of its base that an epoch has not, for no cause.
+    dropped: BTreeMap<EpochId, Vec<Leaf>>,
+    dropping: Groups<Device>,
+}
+
+impl Index {
+    pub(super) fn insert(&mut self, epoch: &Epoch) {
+        let id = epoch.id;
+        self.by_commit.insert(epoch.commit_hash, id);
+        self.by_height.insert((epoch.height, id));
+        if let Some(base) = &epoch.base {
+            put(&mut self.children, &base.id, id);
+        }
+        epoch.resolves.iter().for_each(|head| put(&mut self.resolving, &head.id, id));
+        epoch.removed.iter().for_each(|removal| put(&mut self.removing, &removal.device, id));
+        for (set, belongs) in self.by_standing(epoch) {
+            if belongs {
+                set.insert(id);
+            }
+        }
+        if epoch.held {
+            self.held.insert((epoch.height, id));
+        }
+        if epoch.entry {
+            self.entries.insert((epoch.first_seen, epoch.height, id));
+        }
+        if epoch.own && epoch.base.is_some() && !epoch.abandoned {
+            self.own.insert((epoch.first_seen, id));
+        }
+    }
+
+    pub(super) fn remove(&mut self, epoch: &Epoch) {
+        let id = epoch.id;
+        if self.by_commit.get(&epoch.commit_hash) == Some(&id) {
+            self.by_commit.remove(&epoch.commit_hash);
+        }
+        self.by_height.remove(&(epoch.height, id));
+        if let Some(base) = &epoch.base {
+            take(&mut self.children, &base.id, &id);
+        }
+        epoch.resolves.iter().for_each(|head| take(&mut self.resolving, &head.id, &id));
+        epoch.removed.iter().for_each(|removal| take(&mut self.removing, &removal.device, &id));
+        for (set, _) in self.by_standing(epoch) {
+            set.remove(&id);
+        }
+        self.held.remove(&(epoch.height, id));
+        self.entries.remove(&(epoch.first_seen, epoch.height, id));
+        self.own.remove(&(epoch.first_seen, id));
+    }
+
+    fn by_standing(&mut self, epoch: &Epoch) -> [(&mut BTreeSet<EpochId>, bool); 3] {
+        [
+            (&mut self.healing, epoch.healing),
+            (&mut self.own_external, epoch.own && epoch.kind == EpochKind::External),
+            (&mut self.without, epoch.own_leaf.is_none() && !epoch.abandoned),
+        ]
+    }
+
+    pub(super) fn children(&self, base: &EpochId) -> impl Iterator<Item = &EpochId> {
+        self.children.get(base).into_iter().flatten()
+    }
+
+    pub(super) fn resolving(&self, head: &EpochId) -> impl Iterator<Item = &EpochId> {
+        self.resolving.get(head).into_iter().flatten()
+    }
+
+    /// Epochs that name this one, as base or resolved.
+    pub(super) fn namers(&self, id: &EpochId) -> impl Iterator<Item = &EpochId> {
+        self.children(id).chain(self.resolving(id))
+    }
+
+    pub(super) fn is_healing(&self, id: &EpochId) -> bool {
+        self.healing.contains(id)
+    }
+
+    pub(super) fn set_dropped(&mut self, id: &EpochId, dropped: Vec<Leaf>) {
+        for leaf in self.dropped.remove(id).unwrap_or_default() {
+            take(&mut self.dropping, &leaf.device, id);
+        }
+        if !dropped.is_empty() {
+            dropped.iter().for_each(|leaf| put(&mut self.dropping, &leaf.device, *id));
+            self.dropped.insert(*id, dropped);
+        }
+    }
+
+    pub(super) fn dropped(&self, id: &EpochId) -> &[Leaf] {
+        self.dropped.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Epochs that drop this device for no cause.
+    pub(super) fn dropping(&self, device: &Device) -> impl Iterator<Item = &EpochId> {
+        self.dropping.get(device).into_iter().flatten()
+    }
+}
+
+fn put<K: Ord + Clone>(groups: &mut Groups<K>, key: &K, id: EpochId) {
+    match groups.get_mut(key) {
+        Some(group) => {
+            group.insert(id);
+        }
+        None => {
+            groups.insert(key.clone(), [id].into());
+        }
+    }
+}
+
+fn take<K: Ord>(groups: &mut Groups<K>, key: &K, id: &EpochId) {
+    if let Some(group) = groups.get_mut(key) {
+        group.remove(id);
+        if group.is_empty() {
+            groups.remove(key);
+        }
+    }
+}
+
+impl Dag {
+    pub(crate) fn by_commit(&self, hash: &[u8; 32]) -> Option<&Epoch> {
+        self.get(self.index.by_commit.get(hash)?)
+    }
+
+    /// Whether an epoch is known whose id begins so.
+    pub(crate) fn knows_short(&self, short: &[u8; 8]) -> bool {
+        let mut first = [0; 32];
+        first[..8].copy_from_slice(short);
+        self.nodes.range(EpochId(first)..).next().is_some_and(|(id, _)| id.short() == *short)
+    }
+
+    /// Accepted commits on `base`.
+    pub(crate) fn children(&self, base: &EpochId) -> impl Iterator<Item = &Epoch> {
+        self.accepted(self.index.children(base))
+    }
+
+    fn accepted<'a>(&'a self, ids: impl Iterator<Item = &'a EpochId>) -> impl Iterator<Item = &'a Epoch> {
+        ids.filter_map(|id| self.get(id)).filter(|epoch| !epoch.abandoned)
+    }
+
+    /// Known epochs in an order that puts parents before children.
+    pub(crate) fn sorted(&self) -> impl Iterator<Item = &Epoch> {
+        self.index.by_height.iter().filter_map(|(_, id)| self.get(id))
+    }
+
+    /// Accepted commits that removed `device`.
+    pub(crate) fn removing(&self, device: &Device) -> impl Iterator<Item = &Epoch> {
+        self.accepted(self.index.removing.get(device).into_iter().flatten())
+    }
+
+    /// Removals that an accepted commit made of `device`.
+    pub(crate) fn removals<'a>(&'a self, device: &'a Device) -> impl Iterator<Item = &'a Removal> {
+        self.removing(device).flat_map(|epoch| &epoch.removed).filter(move |removal| removal.device == *device)
+    }
+
+    /// Epochs whose secrets are here, the lowest first.
+    pub(crate) fn held(&self) -> impl ExactSizeIterator<Item = EpochId> {
+        self.index.held.iter().map(|(_, id)| *id)
+    }
+
+    /// This device's deliberate updates that were not outdated.
+    pub(crate) fn healing(&self) -> impl Iterator<Item = &Epoch> {
+        self.index.healing.iter().filter_map(|id| self.get(id))
+    }
+
+    /// The first epoch in which this device came in.
+    pub(crate) fn first_entry(&self) -> Option<EpochId> {
+        self.index.entries.first().map(|(_, _, id)| *id)
+    }
+
+    /// When this device last committed, as far as that is not in the future.
+    pub(crate) fn last_own(&self, now: Timestamp) -> Option<Timestamp> {
+        let upto = self.index.own.range(..=(now, EpochId([u8::MAX; 32])));
+        upto.map(|(at, _)| *at).next_back()
+    }
+
+    /// This device's external commits.
+    pub(crate) fn own_external(&self) -> impl Iterator<Item = &Epoch> {
+        self.index.own_external.iter().filter_map(|id| self.get(id))
+    }
+
+    /// Whether an accepted epoch has no leaf of this device.
+    pub(crate) fn was_removed(&self) -> bool {
+        !self.index.without.is_empty()
+    }
+}

@@ -1,0 +1,220 @@
+//! What follows for an epoch from all that it descends from, kept with it so that nobody has to look there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use imbl::OrdSet;
+use imbl::ordset::DiffItem;
+
+use super::{Dag, Epoch, Node};
+use crate::effect::EpochKind;
+use crate::id::{Device, EpochId, Height, Locator};
+use crate::members::Leaf;
+
+/// Counts up along every path: higher than for all that an epoch descends from, and not below its height.
+///
+/// Heights are nearly that. But a commit may name an epoch that is not known here under a false height.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Generation(u64);
+
+impl Generation {
+    pub(crate) fn of(height: Height) -> Self {
+        Self(height.0.into())
+    }
+
+    fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// What is told of an epoch's ancestors, itself included.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Lineage {
+    pub(super) generation: Generation,
+    /// The external commits among them.
+    external: OrdSet<EpochId>,
+    /// Those of these whose makers neither committed on this line nor were added to it since.
+    open: Arc<[EpochId]>,
+    /// This device's deliberate updates among them, without those that were outdated by then.
+    healed: Arc<[EpochId]>,
+    /// Those that are ancestors of this device's newest leaf on this line.
+    updated: Arc<[EpochId]>,
+}
+
+/// The external commits that some heads descend from: what a commit on one of them takes note of.
+#[derive(Default)]
+pub(crate) struct Comebacks(OrdSet<EpochId>);
+
+impl Dag {
+    /// How far an epoch is from the beginning; `None` if no commit names it.
+    pub(super) fn generation(&self, id: &EpochId) -> Option<Generation> {
+        let known = self.nodes.get(id).map(|node| node.lineage.generation);
+        known.or_else(|| self.named.get(id).copied())
+    }
+
+    /// Works out what is told of a new epoch's ancestors, and what changes thereby for epochs that came before it.
+    pub(super) fn trace(&mut self, id: &EpochId) {
+        let mut work: BTreeSet<EpochId> = self.index.namers(id).copied().chain([*id]).collect();
+        for (named, height) in self.unknown_parents(id) {
+            let known = self.named.entry(named).or_default();
+            if *known < Generation::of(height) {
+                *known = Generation::of(height);
+                work.extend(self.index.namers(&named));
+            }
+        }
+        self.named.remove(id);
+        let ranked = |this: &Self, id: &EpochId| (this.generation(id).unwrap_or_default(), *id);
+        let mut work: BTreeSet<_> = work.iter().map(|id| ranked(self, id)).collect();
+        while let Some((_, id)) = work.pop_first() {
+            let Some(node) = self.nodes.get(&id) else { continue };
+            let lineage = self.lineage(&node.epoch);
+            if lineage == node.lineage {
+                continue;
+            }
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.lineage = lineage;
+            }
+            work.extend(self.index.namers(&id).map(|id| ranked(self, id)));
+        }
+    }
+
+    fn unknown_parents(&self, id: &EpochId) -> Vec<(EpochId, Height)> {
+        let named = self.nodes.get(id).into_iter().flat_map(|node| node.epoch.named());
+        named.filter(|named| !self.nodes.contains_key(&named.id)).map(|named| (named.id, named.height)).collect()
+    }
+
+    fn lineage(&self, epoch: &Epoch) -> Lineage {
+        let base = epoch.base.as_ref().and_then(|base| self.nodes.get(&base.id));
+        let merged = epoch.resolves.iter().filter_map(|head| self.nodes.get(&head.id));
+        let parents: Vec<&Node> = base.into_iter().chain(merged).collect();
+        let heights = epoch.named().filter_map(|named| self.generation(&named.id)).map(Generation::next);
+        let external = external(epoch, &parents);
+        let healed = healed(epoch, &parents, |id| self.index.is_healing(id));
+        Lineage {
+            generation: heights.fold(Generation::of(epoch.height), Generation::max),
+            open: self.still_open(epoch, base, &external),
+            updated: if epoch.own || epoch.entry { healed.clone() } else { inherited(base, |line| &line.updated) },
+            external,
+            healed,
+        }
+    }
+
+    fn still_open(&self, epoch: &Epoch, base: Option<&Node>, external: &OrdSet<EpochId>) -> Arc<[EpochId]> {
+        let before = inherited(base, |line| &line.open);
+        let added = match base {
+            Some(base) => more_in(&base.lineage.external, external).copied().collect(),
+            None => external.iter().copied().collect::<Vec<_>>(),
+        };
+        let noted = |id: &EpochId| {
+            let back = self.nodes.get(id).map(|node| &node.epoch.creator);
+            *id == epoch.id || back.is_some_and(|back| *back == epoch.creator || epoch.added.contains(back))
+        };
+        if added.is_empty() && !before.iter().any(noted) {
+            return before;
+        }
+        let open: BTreeSet<_> = before.iter().copied().chain(added).filter(|id| !noted(id)).collect();
+        open.into_iter().collect()
+    }
+
+    /// The external commits that any of these heads descends from.
+    pub(crate) fn comebacks(&self, heads: &[&Epoch]) -> Comebacks {
+        let known = heads.iter().filter_map(|head| self.node(&head.id));
+        Comebacks(union(known.map(|node| &node.lineage.external)))
+    }
+
+    /// Members of `head` that cannot use their leaf there: they came back by external commit elsewhere, and since then
+    /// neither committed on this line nor were added to it; with the event of that commit (SPEC §3.12).
+    pub(crate) fn stranded(&self, head: &Epoch, comebacks: &Comebacks) -> BTreeMap<&Device, &Locator> {
+        self.left_behind(head, comebacks).iter().map(|back| (&back.creator, &back.locator)).collect()
+    }
+
+    /// Whether the device of a leaf is a member of `head` too, under the same key and with a leaf that it can use. One
+    /// that may have come by it where this device cannot see counts: who is in a merged head needs no grant, and a grant
+    /// would open to whoever stole the leaf before it was healed there (SPEC §3.7).
+    pub(crate) fn is_usable_by(&self, head: &Epoch, leaf: &Leaf, comebacks: &Comebacks) -> bool {
+        let is_behind = |back: &&Epoch| back.creator == leaf.device && self.surely_left_behind(head, back);
+        head.members.keeps(leaf) && !self.left_behind(head, comebacks).iter().any(is_behind)
+    }
+
+    /// The members of `base` for whom [`Self::is_usable_by`] is false.
+    pub(crate) fn lacking<'a>(&'a self, base: &'a Epoch, head: &'a Epoch, comebacks: &Comebacks) -> Vec<&'a Leaf> {
+        let behind = self.left_behind(head, comebacks).into_iter().filter(|back| self.surely_left_behind(head, back));
+        let behind = behind.filter_map(|back| base.members.leaf_of(&back.creator));
+        base.members.lacking_in(&head.members).chain(behind).collect()
+    }
+
+    /// Of those external commits whose makers have a leaf in `head`, those since which it is not known to be renewed:
+    /// no commit of theirs on this line, and none that adds them, descends from it.
+    ///
+    /// Under another key it is another device, logged in anew, which the commit says nothing of.
+    fn left_behind<'a>(&'a self, head: &Epoch, comebacks: &Comebacks) -> Vec<&'a Epoch> {
+        let lineage = self.node(&head.id).map(|node| &node.lineage);
+        let open = lineage.into_iter().flat_map(|line| line.open.iter()).filter(|id| comebacks.0.contains(*id));
+        let elsewhere = lineage.into_iter().flat_map(|line| more_in(&line.external, &comebacks.0));
+        let ids: BTreeSet<EpochId> = open.chain(elsewhere).copied().collect();
+        let key = |back: &Epoch| back.members.leaf_of(&back.creator).map(|leaf| leaf.key);
+        let is_leaf = |back: &&Epoch| key(back).is_some_and(|key| head.members.has(&back.creator, &key));
+        let back = ids.iter().filter_map(|id| self.get(id)).filter(|back| !back.abandoned);
+        back.filter(is_leaf).collect()
+    }
+
+    /// Whether all epochs are known in which the maker of an external commit might have come by its leaf in `head` anew.
+    fn surely_left_behind(&self, head: &Epoch, back: &Epoch) -> bool {
+        // What descends from it is higher.
+        let after = Generation::of(back.height).next();
+        let line = self.line_from(&head.id, after);
+        let fresh = |epoch: &&Epoch| epoch.creator == back.creator || epoch.added.contains(&back.creator);
+        let fresh = line.iter().filter_map(|id| self.get(id)).filter(fresh);
+        let mut before = self.ancestors_from(fresh.map(|epoch| epoch.id), after);
+        before.extend(line);
+        let unseen = |id: &EpochId| self.get(id).is_none() && self.known_height(id) > Some(back.height);
+        !before.iter().any(unseen)
+    }
+
+    /// Whether the leaf with which this device healed is missing from `head`: it updated on purpose on a fork that `head`
+    /// does not build on, and has not updated since. A leaf is never copied between forks (SPEC §3.10).
+    pub(crate) fn is_stale(&self, head: &Epoch) -> bool {
+        let updated = self.node(&head.id).map(|node| &node.lineage.updated);
+        let lacks = |healed: &Epoch| updated.is_none_or(|updated| !updated.contains(&healed.id));
+        self.healing().any(|healed| !healed.abandoned && lacks(healed))
+    }
+}
+
+fn external(epoch: &Epoch, parents: &[&Node]) -> OrdSet<EpochId> {
+    let mut external = union(parents.iter().map(|parent| &parent.lineage.external));
+    if epoch.kind == EpochKind::External {
+        external.insert(epoch.id);
+    }
+    external
+}
+
+fn healed(epoch: &Epoch, parents: &[&Node], counts: impl Fn(&EpochId) -> bool) -> Arc<[EpochId]> {
+    let before =
+        parents.iter().flat_map(|parent| parent.lineage.healed.iter()).chain(epoch.healing.then_some(&epoch.id));
+    let healed: BTreeSet<EpochId> = before.filter(|id| counts(id)).copied().collect();
+    match parents.first().map(|parent| &parent.lineage.healed) {
+        Some(same) if same.iter().eq(&healed) => same.clone(),
+        _ => healed.into_iter().collect(),
+    }
+}
+
+fn inherited(base: Option<&Node>, of: fn(&Lineage) -> &Arc<[EpochId]>) -> Arc<[EpochId]> {
+    base.map(|base| of(&base.lineage).clone()).unwrap_or_default()
+}
+
+/// What `other` has and `one` has not; what both share is not looked at.
+fn more_in<'a>(one: &'a OrdSet<EpochId>, other: &'a OrdSet<EpochId>) -> impl Iterator<Item = &'a EpochId> {
+    one.diff(other).filter_map(|item| match item {
+        DiffItem::Add(id) => Some(id),
+        DiffItem::Remove(_) => None,
+    })
+}
+
+fn union<'a>(mut sets: impl Iterator<Item = &'a OrdSet<EpochId>>) -> OrdSet<EpochId> {
+    let mut all = sets.next().cloned().unwrap_or_default();
+    for set in sets {
+        let more: Vec<_> = more_in(&all, set).copied().collect();
+        all.extend(more);
+    }
+    all
+}
