@@ -14,7 +14,7 @@ use crate::members::Leaf;
 /// What a commit made now would do, on which base.
 pub(crate) struct Plan<'a> {
     pub(crate) base: &'a Epoch,
-    /// Devices of D to be added.
+    /// Devices of D to be added, in their order.
     pub(crate) add: Vec<Device>,
     /// Members to be removed.
     pub(crate) remove: Vec<&'a Leaf>,
@@ -70,8 +70,8 @@ impl<'a> Plan<'a> {
         let lacking = self.resolve.iter().flat_map(|head| self.base.members.lacking_in(&head.members));
         let disputed: BTreeSet<_> = self.remove.iter().copied().chain(lacking).map(|leaf| &leaf.device).collect();
         let lacks = |device: &Device| self.resolve.iter().any(|head| head.members.leaf_of(device).is_none());
-        let removed = |device: &Device| self.remove.iter().any(|leaf| leaf.device == *device);
-        let disputed = disputed.into_iter().filter(|device| removed(device) || lacks(device));
+        let removed: BTreeSet<_> = self.remove.iter().map(|leaf| &leaf.device).collect();
+        let disputed = disputed.into_iter().filter(|device| removed.contains(device) || lacks(device));
         disputed.map(|device| self.undone(device, dag)).max().unwrap_or_default()
     }
 
