@@ -48,7 +48,7 @@ pub(crate) struct Comebacks(OrdSet<EpochId>);
 impl Dag {
     /// How far an epoch is from the beginning; `None` if no commit names it.
     pub(super) fn generation(&self, id: &EpochId) -> Option<Generation> {
-        let known = self.nodes.get(id).map(|node| node.lineage.generation);
+        let known = self.node(id).map(|node| node.lineage.generation);
         known.or_else(|| self.named.get(id).copied())
     }
 
@@ -66,7 +66,7 @@ impl Dag {
         let ranked = |this: &Self, id: &EpochId| (this.generation(id).unwrap_or_default(), *id);
         let mut work: BTreeSet<_> = work.iter().map(|id| ranked(self, id)).collect();
         while let Some((_, id)) = work.pop_first() {
-            let Some(node) = self.nodes.get(&id) else { continue };
+            let Some(node) = self.node(&id) else { continue };
             let lineage = self.lineage(&node.epoch);
             if lineage == node.lineage {
                 continue;
@@ -84,8 +84,8 @@ impl Dag {
     }
 
     fn lineage(&self, epoch: &Epoch) -> Lineage {
-        let base = epoch.base.as_ref().and_then(|base| self.nodes.get(&base.id));
-        let merged = epoch.resolves.iter().filter_map(|head| self.nodes.get(&head.id));
+        let base = epoch.base.as_ref().and_then(|base| self.node(&base.id));
+        let merged = epoch.resolves.iter().filter_map(|head| self.node(&head.id));
         let parents: Vec<&Node> = base.into_iter().chain(merged).collect();
         let heights = epoch.named().filter_map(|named| self.generation(&named.id)).map(Generation::next);
         let external = external(epoch, &parents);
@@ -106,7 +106,7 @@ impl Dag {
             None => external.iter().copied().collect::<Vec<_>>(),
         };
         let noted = |id: &EpochId| {
-            let back = self.nodes.get(id).map(|node| &node.epoch.creator);
+            let back = self.node(id).map(|node| &node.epoch.creator);
             *id == epoch.id || back.is_some_and(|back| *back == epoch.creator || epoch.added.contains(back))
         };
         if added.is_empty() && !before.iter().any(noted) {

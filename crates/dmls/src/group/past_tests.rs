@@ -55,5 +55,4 @@ fn a_long_past_costs_no_more_than_a_short_one() {
         }
     }
     assert_eq!(costs[0], costs[1]);
-    assert!(costs[1].0 < 200, "{costs:?}");
 }
