@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 use crate::error::Reason;
 use crate::id::{Device, EpochId, Height, LeafIndex, Locator, Sequence, SignatureKey, Timestamp};
 use crate::input::BaseProof;
+use crate::suite::Suite;
 
 /// What became of one input.
 #[derive(Debug)]
@@ -60,6 +61,8 @@ pub struct Opened {
     pub device: Device,
     /// The sender's signature key in that epoch.
     pub key: SignatureKey,
+    /// The suite of that key.
+    pub suite: &'static dyn Suite,
     /// The sender's signed count of its messages in this epoch.
     pub sequence: Sequence,
     /// On its first message here: the epoch that it sent in before, and how many messages it sent there.
@@ -70,7 +73,7 @@ pub struct Opened {
 
 impl std::fmt::Debug for Opened {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { epoch, leaf, device, key: _, sequence, left: _, plaintext: _ } = self;
+        let Self { epoch, leaf, device, key: _, suite: _, sequence, left: _, plaintext: _ } = self;
         write!(f, "Opened({epoch} {device} {leaf:?} {sequence:?})")
     }
 }

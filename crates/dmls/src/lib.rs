@@ -24,10 +24,6 @@ mod model;
 pub mod package;
 mod pending;
 mod plan;
-#[cfg(dmls_mutants)]
-pub mod seals;
 mod secret;
-#[cfg(dmls_mutants)]
-pub mod stand_in;
 pub mod suite;
 mod wire;

@@ -194,12 +194,7 @@ impl Group {
     }
 
     /// The one place where a commit is judged.
-    fn look_at(
-        &mut self,
-        arrived: &Arrived,
-        now: Timestamp,
-        batch: &mut Batch,
-    ) -> Result<Look, GroupError> {
+    fn look_at(&mut self, arrived: &Arrived, now: Timestamp, batch: &mut Batch) -> Result<Look, GroupError> {
         let hash: [u8; 32] = Sha256::digest(&arrived.bytes).into();
         if let Some(id) = self.dag.by_commit(&hash).map(|epoch| epoch.id).filter(|_| defence::on("F20")) {
             self.learn_locator(&id, arrived.locator.as_ref(), batch);

@@ -3,7 +3,7 @@
 use super::{Batch, Group, Standing, rejected};
 use crate::codec::push_vector;
 use crate::defence;
-use crate::device::{OwnDevice, verify_strict};
+use crate::device::OwnDevice;
 use crate::effect::{Applied, Notice, Opened, Readiness, SealedMessage, Verdict};
 use crate::entropy::Entropy;
 use crate::error::{GroupError, Reason};
@@ -12,9 +12,9 @@ use crate::id::{EpochId, LeafIndex, Locator, Sequence, SignatureKey, Timestamp};
 use crate::journal::Durable;
 #[cfg(dmls_mutants)]
 use crate::members::Leaf;
-use crate::members::Leaf;
 use crate::mls::Refusal;
 use crate::pending::{Kind, On, Waiting};
+use crate::suite::Suite;
 use crate::wire::{Left, MessageData};
 
 /// What a message's maker may know and sign while it is being sealed.
@@ -37,6 +37,7 @@ impl SealContext<'_> {
 
 /// Checks what [`SealContext::sign`] made.
 pub fn verify_content(
+    suite: &dyn Suite,
     key: &SignatureKey,
     epoch: &EpochId,
     leaf: LeafIndex,
@@ -44,7 +45,7 @@ pub fn verify_content(
     content: &[u8],
     signature: &[u8; 64],
 ) -> bool {
-    verify_strict(&key.0, &content_payload(epoch, leaf, sequence, content), signature)
+    suite.verify(&key.0, &content_payload(epoch, leaf, sequence, content), signature)
 }
 
 fn content_payload(epoch: &EpochId, leaf: LeafIndex, sequence: Sequence, content: &[u8]) -> Vec<u8> {
@@ -134,11 +135,7 @@ impl Group {
     }
 
     /// A waiting message whose epoch has come. `None` when it must go on waiting.
-    pub(super) fn open_waiting(
-        &mut self,
-        waiting: Waiting,
-        batch: &mut Batch,
-    ) -> Result<Option<Verdict>, GroupError> {
+    pub(super) fn open_waiting(&mut self, waiting: Waiting, batch: &mut Batch) -> Result<Option<Verdict>, GroupError> {
         let data = match self.read_message(&waiting.bytes) {
             Ok(data) => data,
             Err(reason) => return Ok(Some(rejected(reason, None))),
@@ -150,13 +147,7 @@ impl Group {
         }
     }
 
-    fn open(
-        &mut self,
-        bytes: &[u8],
-        data: &MessageData,
-        from: &str,
-        batch: &mut Batch,
-    ) -> Result<Verdict, GroupError> {
+    fn open(&mut self, bytes: &[u8], data: &MessageData, from: &str, batch: &mut Batch) -> Result<Verdict, GroupError> {
         let id = data.epoch();
         let Some(held) = self.held.get(&id) else { return Ok(rejected(Reason::BeyondWindow, None)) };
         let opened = match held.epoch.open_message(&held.ratchets, bytes) {
@@ -188,6 +179,7 @@ impl Group {
             leaf: sender.index,
             device,
             key: sender.key,
+            suite: self.own.suite(),
             sequence: data.sequence(),
             plaintext: opened.plaintext,
         })))

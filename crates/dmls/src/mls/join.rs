@@ -86,7 +86,7 @@ impl Invitation {
     pub(super) fn enter_with(&self, psks: &[&[u8]], tree: Option<&[u8]>) -> Result<Entered, Refusal> {
         let psks: Vec<_> = self.psks.iter().cloned().zip(psks.iter().copied()).collect();
         let member = self.joiner.with_psk(&psk_secret(&psks));
-        let info = member.welcome_key().open(b"", self.welcome.encrypted_group_info.as_slice())?;
+        let info = member.welcome_key().open(self.suite, b"", self.welcome.encrypted_group_info.as_slice())?;
         let info: GroupInfo = decode(&info)?;
         let public = check_info(self.suite, &info, tree)?;
         let secret = member.epoch(&super::wire::encode(&info.context));

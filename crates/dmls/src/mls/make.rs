@@ -309,7 +309,7 @@ impl Seals<'_> {
         entropy: &mut dyn Entropy,
     ) -> Result<Vec<u8>, MakeError> {
         let info = encode(&epoch.signed_info(maker, true));
-        let encrypted_group_info = self.member.welcome_key().seal(b"", &info)?;
+        let encrypted_group_info = self.member.welcome_key().seal(maker.suite, b"", &info);
         let mut secrets = Vec::with_capacity(newcomers.len());
         for (index, package) in newcomers {
             let content = self.secrets_of(epoch.own, *index);

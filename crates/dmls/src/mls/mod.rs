@@ -26,6 +26,11 @@ mod wire;
 #[cfg(test)]
 pub(crate) mod tests;
 
+/// The attack kit, which lies outside: it needs the parts that are private here.
+#[cfg(dmls_mutants)]
+#[path = "../craft/bend.rs"]
+pub(crate) mod bend;
+
 use std::sync::Arc;
 
 pub(crate) use commit::{Change, Draft, Entered, Public};
