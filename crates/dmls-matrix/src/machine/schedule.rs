@@ -39,7 +39,7 @@ impl<J: Journal> Machine<J> {
         entropy: &mut dyn Entropy,
         report: &mut Report,
     ) -> Result<(), Error<J::Error>> {
-        let in_touch = self.synced.is_some_and(|synced| now <= synced.plus(IN_TOUCH));
+        let in_touch = self.is_in_touch(now);
         let Some(room) = self.room(id)?.filter(|room| room.is_active()) else { return Ok(()) };
         room.note_gap_open(now);
         if in_touch && room.tick_is_due(now) {
@@ -61,6 +61,11 @@ impl<J: Journal> Machine<J> {
             room.tend_searches(&own, now, entropy)?;
         }
         self.flush(id)
+    }
+
+    /// Whether the homeserver is within reach.
+    pub(super) fn is_in_touch(&self, now: Timestamp) -> bool {
+        self.synced.is_some_and(|synced| now <= synced.plus(IN_TOUCH))
     }
 
     /// Joins by external commit once nobody sent a Welcome for long enough (SPEC §5.5).

@@ -8,4 +8,6 @@ mod hostile;
 mod rejoin;
 mod server;
 mod split;
+mod watched;
 mod world;
+mod writes;
