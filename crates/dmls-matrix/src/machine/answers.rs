@@ -110,8 +110,7 @@ impl<J: Journal> Machine<J> {
                 let event_id = event_id_of(&json_of(response))?;
                 let Some(Item::Draft(draft)) = room.queue.get(&number) else { return Ok(()) };
                 let place = draft.place;
-                room.record.trouble = None;
-                room.save();
+                room.forget_trouble();
                 if let Some(row) = room.row(&self.journal, place)? {
                     room.finish_draft(place, row, &event_id, None);
                 }
@@ -385,6 +384,12 @@ impl Room {
                 self.keep_item(number, Item::Welcome(welcome));
             }
             _ => {}
+        }
+    }
+
+    fn forget_trouble(&mut self) {
+        if self.record.trouble.take().is_some() {
+            self.save();
         }
     }
 

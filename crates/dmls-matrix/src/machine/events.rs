@@ -349,6 +349,11 @@ impl Room {
         let Some(mut row) = self.row(journal, place)?.filter(|row| !row.in_order) else { return Ok(false) };
         let RowState::Readable { device, message_id, .. } = row.state.clone() else { return Ok(false) };
         (row.in_order, row.ts) = (true, event.ts);
+        // Nothing was listed after it: it is where the timeline has it.
+        if matches!(placing, Placing::After(_)) && self.last_place == Some(place) {
+            self.keep_row(place, &row);
+            return Ok(true);
+        }
         let to = self.free_place(journal, placing.anchor())?;
         self.drop_row(place);
         self.keep_row(to, &row);

@@ -1,6 +1,5 @@
 //! What comes in: sync, state, timeline, facts. Order: rooms, then to-device messages, the position last.
 
-use dmls::defence;
 use dmls::entropy::Entropy;
 use dmls::id::{Locator, Timestamp};
 use dmls::input::Input;
@@ -94,7 +93,7 @@ impl<J: Journal> Machine<J> {
     ) -> Result<Report, Error<J::Error>> {
         let mut report = std::mem::take(&mut self.untold);
         let Some(known) = self.known_room(room)? else { return Err(Error::UnknownRoom(room.clone())) };
-        let major = known.record.next_major;
+        let major = known.marks.next_major;
         let mut placing = match source {
             Source::Timeline => known.live_places(),
             Source::Backwards => Placing::Before(Place { major, minor: Place::FIRST }),
@@ -202,16 +201,17 @@ impl<J: Journal> Machine<J> {
         let mut placing = room.live_places();
         room.note_gap(&input, &placing);
         // Before a gap another branch of the room's history may lie: its state can show who has long left.
-        room.record.members_stale |=
-            membership == Membership::Joined && (input.limited || names_members(&input.state)) && defence::on("Z2");
+        if input.limited || names_members(&input.state) {
+            room.doubt_members();
+        }
         departures.extend(self.take_events(id, &input.timeline, &mut placing, now, entropy, report)?);
         if let Some(room) = self.rooms.get_mut(id)
             && room.record.encryption == Encryption::Dmls
         {
             room.note_newest(&input.timeline);
-            let own_member = room.is_joined(&user);
-            room.record.members_stale |= membership == Membership::Joined && !own_member;
-            room.save();
+            if membership == Membership::Joined && !room.is_joined(&user) {
+                room.ask_for_members();
+            }
         }
         self.settle_members(id, departures, now, entropy, report)?;
         // The device may have crashed before it heard that the room was made (SPEC §7.8).
@@ -343,7 +343,7 @@ impl crate::room::Room {
         let (true, Some(from)) = (input.limited, &input.prev_batch) else { return };
         let before = placing.anchor().just_before();
         let gap = |until| Gap { from: from.clone(), before, until, pages_left: MAX_GAP_PAGES };
-        match (self.record.newest_event.clone(), self.record.gap.take()) {
+        match (self.marks.newest_event.clone(), self.record.gap.take()) {
             (None, _) => self.record.beginning = Some(gap(None)),
             // Below a gap that is still open the same holds: paging goes on down to where that one ends.
             (_, Some(Gap { until: Some(until), .. })) => self.record.gap = Some(gap(Some(until))),
@@ -357,7 +357,7 @@ impl crate::room::Room {
 
     fn note_newest(&mut self, timeline: &[Value]) {
         if let Some(newest) = timeline.iter().rev().find_map(|event| crate::wire::id(event, "event_id")) {
-            self.record.newest_event = Some(newest.to_owned());
+            self.note_newest_event(newest);
         }
     }
 }

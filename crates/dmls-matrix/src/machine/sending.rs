@@ -173,12 +173,6 @@ impl Room {
         };
         self.keep_row(place, &row);
         self.name_row(&Name::Message(own, &message_id.0), place);
-        self.enqueue(Item::Draft(Draft {
-            message_id: message_id.clone(),
-            event_type: event_type.to_owned(),
-            content: content.to_string(),
-            place,
-            sealed: None,
-        }));
+        self.enqueue(Item::Draft(Draft { place, sealed: None }));
     }
 }

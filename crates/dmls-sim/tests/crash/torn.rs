@@ -13,7 +13,7 @@ use tempfile::TempDir;
 /// (<https://www.sqlite.org/fileformat2.html#walformat>).
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
-const PAGE: usize = 4096;
+const PAGE: usize = 1024;
 /// After so many transactions the log is emptied, with files as a crash leaves them halfway.
 const EMPTIED: usize = 8;
 
