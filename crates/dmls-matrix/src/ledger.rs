@@ -137,7 +137,9 @@ impl<J: Journal> Journal for Ledger<J> {
         self.due |= !writes.is_empty();
         for write in writes {
             self.turn(match write {
-                Write::Put { table, key, value } => Write::Put { table: *table, key: key.clone(), value: value.clone() },
+                Write::Put { table, key, value } => {
+                    Write::Put { table: *table, key: key.clone(), value: value.clone() }
+                }
                 Write::Delete { table, key } => Write::Delete { table: *table, key: key.clone() },
             });
         }

@@ -94,9 +94,7 @@ impl StoreFile {
             (APPLICATION_ID, found) if found > FORMAT_VERSION => {
                 Err(StoreError::NewerVersion { found, supported: FORMAT_VERSION })
             }
-            (APPLICATION_ID, found) if found > 0 => {
-                Err(StoreError::OlderVersion { found, supported: FORMAT_VERSION })
-            }
+            (APPLICATION_ID, found) if found > 0 => Err(StoreError::OlderVersion { found, supported: FORMAT_VERSION }),
             (APPLICATION_ID, _) => Err(StoreError::corrupt("(header)")),
             _ => Err(StoreError::NotAStore),
         }

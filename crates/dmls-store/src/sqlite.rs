@@ -367,7 +367,19 @@ impl Step<'_> {
 
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file: _, keys: _, header: _, state, sealed_state: _, index: _, recent: _, slots: _, slot_key: _, log: _, lock } = self;
+        let Self {
+            file: _,
+            keys: _,
+            header: _,
+            state,
+            sealed_state: _,
+            index: _,
+            recent: _,
+            slots: _,
+            slot_key: _,
+            log: _,
+            lock,
+        } = self;
         f.debug_struct("SqliteStore")
             .field("dir", &lock.dir())
             .field("generation", &state.generation)
