@@ -192,16 +192,17 @@ impl Journal for SqliteStore {
         if changes.is_empty() {
             return Ok(());
         }
-        let mut recent = self.recent.clone();
-        recent.merge(&changes, |table, key| self.index.slot(table, key).is_some());
         let mut state = self.state;
         state.generation = Generation(state.generation.0 + 1);
         match self.slots.seal(&self.slot_key, state.generation, &changes)? {
             Some(slots) => {
                 self.write_slots(&slots)?;
-                (self.state, self.recent) = (state, recent);
+                self.state = state;
+                self.recent.merge(&changes, |table, key| self.index.slot(table, key).is_some());
             }
             None => {
+                let mut recent = self.recent.clone();
+                recent.merge(&changes, |table, key| self.index.slot(table, key).is_some());
                 let stays = recent.often();
                 self.write_rows(state, &recent, stays)?;
             }

@@ -376,7 +376,8 @@ impl Room {
         let media = |bytes: &[u8]| Media { url: url.to_owned(), sha256: Sha256::digest(bytes).into() };
         match self.queue.get(&number).cloned() {
             Some(Item::Commit(mut commit)) => {
-                commit.media = Some(media(&commit.group_info));
+                // It is large, and is not needed any more.
+                commit.media = Some(media(&std::mem::take(&mut commit.group_info)));
                 self.keep_item(number, Item::Commit(commit));
             }
             Some(Item::Welcome(mut welcome)) => {
