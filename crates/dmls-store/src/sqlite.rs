@@ -115,6 +115,15 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// Gives rows to all changes that have none yet: one transaction. [`SqliteStore::purge`] does it first.
+    pub fn settle(&mut self) -> Result<(), StoreError> {
+        if self.recent.is_empty() && self.slots.is_empty() {
+            return Ok(());
+        }
+        let recent = self.recent.clone();
+        self.write_rows(self.state, &recent, Recent::default())
+    }
+
     /// Reads and opens every record and has SQLite check its file; [`StoreError::Corrupt`] names the first damage.
     pub fn verify(&self) -> Result<(), StoreError> {
         for (table, key, slot) in self.index.all() {
@@ -238,15 +247,6 @@ impl SqliteStore {
         change.commit()?;
         self.slots.take(slots.len());
         Ok(())
-    }
-
-    /// Gives all changes rows.
-    fn settle(&mut self) -> Result<(), StoreError> {
-        if self.recent.is_empty() && self.slots.is_empty() {
-            return Ok(());
-        }
-        let recent = self.recent.clone();
-        self.write_rows(self.state, &recent, Recent::default())
     }
 
     /// Gives all changes rows but those that stay with the state, and frees the slots: one transaction.

@@ -1,6 +1,6 @@
 //! Several machines on homeservers in memory: everyday life, crashes, splits, bad input.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 mod crash;
 mod everyday;
