@@ -146,3 +146,57 @@ impl<J: Journal> Journal for Ledger<J> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use dmls_store::{MemoryStore, contract};
+
+    use super::*;
+
+    const T: Table = Table("t");
+
+    /// Who reads through the page cannot tell it from a journal that has stored everything.
+    #[test]
+    fn a_ledger_reads_as_its_journal_will() {
+        let close = |mut ledger: Ledger<MemoryStore>| {
+            ledger.store().unwrap();
+            Ledger::new(ledger.into_journal())
+        };
+        contract::run(|| Ledger::new(MemoryStore::new()), close);
+    }
+
+    #[test]
+    fn what_may_wait_goes_with_what_may_not_in_one_transaction() {
+        let mut ledger = Ledger::new(MemoryStore::new());
+        ledger.wait(vec![Write::put(T, *b"position", vec![1])]);
+        ledger.wait(vec![Write::put(T, *b"position", vec![2])]);
+        assert!(!ledger.is_due());
+        assert_eq!((ledger.journal().commits(), ledger.unstored().len()), (0, 1));
+        ledger.commit(&[Write::put(T, *b"key", vec![3])]).unwrap();
+        assert!(ledger.is_due());
+        ledger.store().unwrap();
+        assert!(!ledger.is_due() && ledger.unstored().is_empty());
+        assert_eq!(ledger.journal().commits(), 1);
+        assert_eq!(ledger.journal().get(T, b"position").unwrap().unwrap().as_slice(), [2]);
+    }
+
+    #[test]
+    fn nothing_waits_for_ever() {
+        let mut ledger = Ledger::new(MemoryStore::new());
+        let wait = |ledger: &mut Ledger<MemoryStore>| ledger.wait(vec![Write::put(T, *b"position", vec![1])]);
+        (1..MOST_WAITING).for_each(|_| wait(&mut ledger));
+        assert!(!ledger.is_due());
+        wait(&mut ledger);
+        assert!(ledger.is_due());
+    }
+
+    #[test]
+    fn after_a_failed_store_nothing_is_left() {
+        let mut ledger = Ledger::new(MemoryStore::new());
+        ledger.commit(&[Write::put(T, *b"one", vec![1]), Write::put(T, *b"two", vec![2])]).unwrap();
+        ledger.journal_mut().fail_after(1);
+        assert!(ledger.store().is_err());
+        assert!(ledger.scan(T, b"").unwrap().is_empty());
+    }
+}
