@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dmls::entropy::{Entropy, EntropyError};
 use dmls::id::{Device, SignatureKey, Timestamp};
+use dmls::journal::Journal as _;
 use dmls_matrix::error::Error;
 use dmls_matrix::facts::{DeviceFacts, Endorsement};
 use dmls_matrix::request::OutgoingRequest;
@@ -164,10 +165,12 @@ impl Client {
         })
     }
 
-    /// A machine on a copy of its store.
+    /// A machine on a copy of its store, with what waits for the next transaction.
     pub(crate) fn copy(&self) -> Result<Machine<MemoryStore>, MachineError> {
         let mut store = self.journal().clone();
         store.heal();
+        let waiting = self.machine.as_ref().map(Machine::unstored).unwrap_or_default();
+        store.commit(&waiting).map_err(Error::Store)?;
         Machine::open(store, self.device.clone())
     }
 

@@ -74,6 +74,7 @@ impl<J: Journal> Machine<J> {
             let seed = SigningKey::generate(entropy)?.to_bytes();
             let write = self.account.write(&seed, None);
             Durable::new(vec![write], ()).persist(&mut self.journal).map_err(Error::Store)?;
+            self.store()?;
             self.account.seed = Some(seed);
         }
         let mls_key = self.account.key().ok_or(Error::NoCredential)?;
@@ -90,6 +91,7 @@ impl<J: Journal> Machine<J> {
         let mut writes = vec![write];
         self.facts.track(&self.account.device.user, &mut writes);
         Durable::new(writes, ()).persist(&mut self.journal).map_err(Error::Store)?;
+        self.store()?;
         self.account.own = Some(Arc::new(own));
         self.packages = KeyPackages::load(&self.journal)?;
         Ok(())
