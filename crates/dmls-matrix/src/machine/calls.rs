@@ -157,9 +157,6 @@ impl<J: Journal> Machine<J> {
             report.remarks.push(room.remark(None, None, "group", &error.to_string()));
         }
         self.flush(id)?;
-        if let GroupError::Mls(_) = error {
-            self.lose(id);
-        }
         Ok(())
     }
 }

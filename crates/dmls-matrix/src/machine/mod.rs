@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dmls::id::{Device, SignatureKey, Timestamp};
 use dmls::journal::{Journal, Write};
 use dmls::package::KeyPackages;
+use dmls::suite::{Suite, X25519_ED25519};
 
 use crate::error::Error;
 use crate::id::{RequestId, RoomId};
@@ -46,7 +47,7 @@ pub struct CredentialRequest {
 }
 
 /// Times and limits, with the defaults of the protocol.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Parameters {
     /// How long a device of D waits for a Welcome before it joins by external commit, in milliseconds.
     pub external_join_after: u64,
@@ -56,11 +57,14 @@ pub struct Parameters {
     pub refill_below: u64,
     /// Bytes of MLSMessage that fit into one room event.
     pub event_limit: usize,
+    /// The cipher suite of this device's keys.
+    pub suite: &'static dyn Suite,
 }
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { external_join_after: 20_000, key_packages: 50, refill_below: 25, event_limit: 47_000 }
+        let suite = X25519_ED25519;
+        Self { external_join_after: 20_000, key_packages: 50, refill_below: 25, event_limit: 47_000, suite }
     }
 }
 
@@ -118,7 +122,7 @@ impl<J: Journal> Machine<J> {
     /// Opens the machine with other parameters.
     pub fn open_with(journal: J, device: Device, parameters: Parameters) -> Result<Self, Error<J::Error>> {
         let journal = Ledger::new(journal);
-        let account = Account::load(device, &journal)?;
+        let account = Account::load(device, parameters.suite, &journal)?;
         Ok(Self {
             parameters,
             account,
@@ -189,7 +193,7 @@ impl<J: Journal> Machine<J> {
         // Without a position everything is shown again.
         self.position = None;
         self.known = known_rooms(&self.journal)?;
-        self.account = Account::load(self.account.device.clone(), &self.journal)?;
+        self.account = Account::load(self.account.device.clone(), self.parameters.suite, &self.journal)?;
         self.keys = KeyState::load(&self.journal)?;
         self.packages = KeyPackages::load(&self.journal)?;
         self.facts = FactBook::load(&self.journal)?;

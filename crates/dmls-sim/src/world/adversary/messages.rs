@@ -81,7 +81,7 @@ impl World {
             let Some(bytes) = bytes_of(&content) else { continue };
             for state in self.plotter(name).states() {
                 let chances = &mut self.plotter(name).chances;
-                let Ok(heard) = Message::overheard(&state, &bytes, chances) else { continue };
+                let Ok(heard) = Message::overheard(&state, &bytes) else { continue };
                 let Ok((again, _)) = heard.build(chances) else { continue };
                 let content = insider::message_content(&again, state.reference());
                 self.put_as(name, &sender.user, room, content.clone())?;
