@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use dmls_bench::bars::bars;
 use dmls_bench::contestant::Failure;
+use dmls_bench::meter::only_this_thread;
 use dmls_bench::past::KNOWN;
 use dmls_bench::report::{Circumstances, json, markdown};
 use dmls_bench::run::{Plan, run};
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
 fn measure(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { sizes, json: as_json, only, budget, wasm, command } = arguments;
     let plan = Plan { sizes, only, budget: Duration::from_secs(budget), known: KNOWN.to_vec() };
+    only_this_thread()?;
     let sheet = run(&plan)?;
     let report = markdown(&sheet, &bars(&sheet, plan.past()), &Circumstances { command, wasm });
     if plan.only.is_empty() {

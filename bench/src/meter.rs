@@ -3,8 +3,20 @@
 use peak_alloc::PeakAlloc;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::contestant::Failure;
+
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
+
+/// Keeps in this thread what a library would spread over several (rayon), or its time would not be seen.
+///
+/// Only for a process whose whole work is in the thread that calls this.
+///
+/// # Errors
+/// If something was spread already.
+pub fn only_this_thread() -> Result<(), Failure> {
+    Ok(rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global()?)
+}
 
 /// Milliseconds of processor time that this thread has used.
 pub fn cpu() -> f64 {

@@ -23,6 +23,7 @@ pub enum Unit {
     /// Microseconds of processor time.
     Us,
     /// Bytes.
+    #[serde(rename = "B")]
     B,
 }
 
@@ -123,7 +124,7 @@ impl Sheet {
     /// How often the best peer's value a row comes to.
     pub fn per_best_peer(&self, row: &Row) -> Option<f64> {
         let same = self.rows.iter().filter(|other| other.op == row.op && other.n == row.n);
-        let peers = same.filter(|other| !OURS.contains(&other.who));
+        let peers = same.filter(|other| !OURS.contains(&other.who) && other.value > 0.0);
         peers.map(|peer| peer.value).min_by(f64::total_cmp).map(|best| row.value / best)
     }
 }
