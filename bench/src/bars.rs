@@ -89,8 +89,9 @@ impl Bars<'_> {
         }
     }
 
+    /// Over the records of one who has just joined: one epoch, and no past.
     fn held(&mut self) {
-        self.bar(1.5, ("records held=64", 1_000, CORE), ("records held=1", 1_000, CORE));
+        self.bar(1.5, ("records held=64", 1_000, CORE), ("records joined", 1_000, CORE));
     }
 
     fn forks(&mut self) {

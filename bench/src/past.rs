@@ -18,14 +18,13 @@ pub const KNOWN: [usize; 3] = [100, 1_000, 10_000];
 /// How many commits are timed with so many known epochs.
 const REKEYS: usize = 9;
 
-/// A warm room of which two devices are left that do everything: the first speaks, the observer listens.
-fn two_of(roster: Roster, sheet: &mut Sheet) -> Result<Contest<'_, Core>, Failure> {
-    let mut contest = Contest::<Core>::begin(roster, sheet)?;
+/// Only two devices are left that do everything: the first speaks, the observer listens.
+fn two_of(contest: &mut Contest<'_, Core>) -> Result<(), Failure> {
     contest.warm_up()?;
-    let two = BTreeSet::from([0, roster.observer()]);
+    let two = BTreeSet::from([0, contest.roster.observer()]);
     contest.room.keep(&two);
     contest.actors = two;
-    Ok(contest)
+    Ok(())
 }
 
 /// Messages with 1, 8 and 64 held epochs, and what holding them takes.
@@ -40,8 +39,10 @@ pub fn held(roster: Roster, sheet: &mut Sheet) -> Result<(), Failure> {
     }
     // The rows of the story were entered already.
     let mut aside = Sheet::new(Vec::new(), std::time::Duration::ZERO);
-    let mut contest = two_of(roster, &mut aside)?;
+    let mut contest = Contest::<Core>::begin(roster, &mut aside)?;
     let observer = roster.observer();
+    sheet.put("records joined", n, CORE, Unit::B, contest.room.records(observer)? as f64);
+    two_of(&mut contest)?;
     let mut first = None;
     for held in HELD {
         say(&format!("{CORE}, {n} devices: {held} held epochs"));
@@ -84,7 +85,8 @@ pub fn known(roster: Roster, counts: &[usize], sheet: &mut Sheet) -> Result<(), 
         return Ok(());
     }
     let mut aside = Sheet::new(Vec::new(), std::time::Duration::ZERO);
-    let mut contest = two_of(roster, &mut aside)?;
+    let mut contest = Contest::<Core>::begin(roster, &mut aside)?;
+    two_of(&mut contest)?;
     for count in counts {
         say(&format!("{CORE}, {n} devices: {count} known epochs"));
         let mut known = contest.room.epochs(0)?.1;
