@@ -11,6 +11,7 @@ use crate::peers::beekem::BeeKem;
 use crate::peers::megolm;
 use crate::peers::mls_rs::MlsRs;
 use crate::peers::openmls::OpenMls;
+use crate::report::ROOM;
 use crate::roster::{FEWEST, Roster};
 use crate::sheet::{CORE, LIMIT, Sheet, say};
 
@@ -49,7 +50,7 @@ pub fn run(plan: &Plan) -> Result<Sheet, Failure> {
     }
     let past = Roster { n: plan.past() };
     told("past", past.n, CORE, past::known(past, &plan.known, &mut sheet), &mut sheet);
-    sheet.miss("room of 10,000 epochs and 10,000 messages: open, show the last 50", 0, CORE, "not yet");
+    sheet.miss(ROOM, 0, CORE, "not yet");
     Ok(sheet)
 }
 
