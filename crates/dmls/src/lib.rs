@@ -12,6 +12,8 @@ pub mod entropy;
 pub mod error;
 mod frame;
 pub mod group;
+#[cfg(feature = "hazmat")]
+pub mod hazmat;
 pub mod id;
 pub mod input;
 pub mod journal;
