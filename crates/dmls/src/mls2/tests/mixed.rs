@@ -120,7 +120,7 @@ fn summary(info: &[u8]) -> Summary {
 
 /// Somebody who is to come in by Welcome.
 enum Newcomer<P> {
-    Ours(Person, OwnPackage),
+    Ours(Person, Box<OwnPackage>),
     Theirs(Them<P>),
 }
 
@@ -339,7 +339,7 @@ impl<'a, P: Peer> Room<'a, P> {
             let last_resort = self.chance.one_in(2);
             let package = person.package(last_resort, &mut self.chance);
             let bytes = package.bytes();
-            return (Newcomer::Ours(person, package), bytes);
+            return (Newcomer::Ours(person, Box::new(package)), bytes);
         }
         let mut them = self.peer();
         let bytes = them.peer.key_package();
