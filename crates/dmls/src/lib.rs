@@ -13,6 +13,8 @@ pub mod entropy;
 pub mod error;
 mod frame;
 pub mod group;
+#[cfg(feature = "hazmat")]
+pub mod hazmat;
 mod held;
 pub mod id;
 pub mod input;

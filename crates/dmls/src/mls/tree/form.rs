@@ -62,7 +62,9 @@ impl Tree {
         leaf: ReadLeaf<'_>,
         suite: &dyn Suite,
     ) -> Result<Self, Refusal> {
-        if !matches!(nodes.last(), Some(Some(_))) {
+        // A parent with nothing to its right would be blank, so the last node is a leaf, and those are the even ones.
+        let ends_with_leaf = nodes.len() % 2 == 1 && matches!(nodes.last(), Some(Some(_)));
+        if !ends_with_leaf {
             return Err(Refusal::Tree);
         }
         let height = nodes.len().div_ceil(2).next_power_of_two().trailing_zeros();
