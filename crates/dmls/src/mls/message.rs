@@ -77,6 +77,15 @@ impl Epoch {
     /// [`Refusal::OwnMessage`] for what this very leaf sealed; otherwise why it is no message of this epoch, or that its
     /// key is gone or too far ahead.
     pub(crate) fn open_message(&self, ratchets: &Ratchets, bytes: &[u8]) -> Result<Opened, Refusal> {
+        self.open_with(bytes, |leaf, generation| ratchets.turn(leaf, generation))
+    }
+
+    /// As [`Self::open_message`], for a message before which much is missing that cannot come any more.
+    pub(crate) fn open_past_a_gap(&self, ratchets: &Ratchets, bytes: &[u8]) -> Result<Opened, Refusal> {
+        self.open_with(bytes, |leaf, generation| ratchets.leap(leaf, generation))
+    }
+
+    fn open_with(&self, bytes: &[u8], turn: impl FnOnce(u32, u32) -> Result<Turn, Refusal>) -> Result<Opened, Refusal> {
         let private: PrivateMessage = decode(body(bytes, WireFormat::PrivateMessage)?)?;
         if private.group_id != self.public.context.group_id {
             return Err(Refusal::OtherGroup);
@@ -95,7 +104,7 @@ impl Epoch {
             return Err(Refusal::OwnMessage);
         }
         let leaf = self.public.tree.leaf(data.leaf_index).ok_or(Refusal::NoSuchLeaf)?;
-        let turn = ratchets.turn(data.leaf_index, data.generation)?;
+        let turn = turn(data.leaf_index, data.generation)?;
         let key = turn.key().guarded(data.reuse_guard);
         let content = key.open(self.public.suite, &content_aad(&private), private.ciphertext.as_slice())?;
         let (plaintext, signature) = unpadded(&content)?;

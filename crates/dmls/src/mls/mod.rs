@@ -39,7 +39,7 @@ pub(crate) use make::{Made, OwnDraft, Plan};
 pub(crate) use message::Opened;
 pub(crate) use package::{OwnPackage, Package};
 pub(crate) use path::MakeError;
-pub(crate) use ratchets::{Ratchets, Turn};
+pub(crate) use ratchets::{MAX_AHEAD, Ratchets, Turn};
 pub(crate) use record::RatchetRecord;
 pub(crate) use refusal::{Feature, Refusal};
 pub(crate) use tree::{Forest, Leaf, Maker, NodeRecord, Tree};
