@@ -161,10 +161,12 @@ struct Parts {
 }
 
 impl OwnDraft {
-    /// The external commit of a joiner (RFC 9420 §12.4.3.2), which takes its own old leaf away.
+    /// The external commit of a joiner (RFC 9420 §12.4.3.2), which takes these leaves away.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn external(
         base: Public,
         external_key: &[u8],
+        removes: Vec<u32>,
         psk_id: Option<Vec<u8>>,
         authenticated_data: Vec<u8>,
         maker: &Maker<'_>,
@@ -174,8 +176,6 @@ impl OwnDraft {
         let encapsulated = maker.suite.encapsulate(external_key, EXTERNAL_INIT, &seed);
         let (kem_output, init) = encapsulated.map_err(|_| Refusal::PublicKey)?;
         let psk = psk_id.map(|id| psk_of(id, entropy)).transpose()?;
-        let device = crate::device::Credential::read(maker.identity).map_err(|_| Refusal::Succession)?;
-        let removes: Vec<u32> = base.tree.leaf_of(device.device()).into_iter().collect();
         let mut proposals = vec![Proposal::ExternalInit { kem_output: kem_output.into() }];
         proposals.extend(psk.iter().map(|id| Proposal::PreSharedKey(id.clone())));
         proposals.extend(removes.iter().map(|index| Proposal::Remove(*index)));
