@@ -108,6 +108,9 @@ impl Proposals {
                 }
             }
             Proposal::ExternalInit { kem_output } => {
+                if !suite.is_public_key(kem_output.as_slice()) {
+                    return Err(Refusal::PublicKey);
+                }
                 if self.external_init.replace(kem_output.clone()).is_some() {
                     return Err(Refusal::Proposals);
                 }
