@@ -312,7 +312,12 @@ impl Public {
             return if same { Ok(()) } else { Err(Refusal::Succession) };
         }
         let own = |(_, removed): &(u32, Leaf)| removed.device().is_some() && removed.device() == leaf.device();
-        if applied.removed.iter().all(own) { Ok(()) } else { Err(Refusal::Proposals) }
+        if !applied.removed.iter().all(own) {
+            return Err(Refusal::Proposals);
+        }
+        // Who comes back is a successor of the leaf that goes, with another key.
+        let kept = applied.removed.iter().any(|(_, removed)| removed.encryption_key() == leaf.encryption_key());
+        if kept { Err(Refusal::KeyTwice) } else { Ok(()) }
     }
 }
 
