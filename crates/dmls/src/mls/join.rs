@@ -47,6 +47,9 @@ impl Invitation {
         let reference = package.reference();
         let mut own = welcome.secrets.iter().filter(|secrets| secrets.new_member.as_slice() == reference);
         let sealed = own.next().ok_or(Refusal::NotForUs)?;
+        if own.next().is_some() {
+            return Err(Refusal::Malformed);
+        }
         let context = welcome.encrypted_group_info.as_slice();
         let opened = crypto::open(suite, &package.init, WELCOME_LABEL, context, &sealed.encrypted_group_secrets);
         let secrets: GroupSecrets = decode(&opened.map_err(|_| Refusal::Ciphertext)?)?;
