@@ -62,7 +62,8 @@ impl Tree {
         leaf: ReadLeaf<'_>,
         suite: &dyn Suite,
     ) -> Result<Self, Refusal> {
-        if !matches!(nodes.last(), Some(Some(_))) {
+        // It ends with a node that is there, and with a leaf: these stand at even places.
+        if !matches!(nodes.last(), Some(Some(_))) || nodes.len().is_multiple_of(2) {
             return Err(Refusal::Tree);
         }
         let height = nodes.len().div_ceil(2).next_power_of_two().trailing_zeros();
