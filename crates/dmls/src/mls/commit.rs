@@ -108,6 +108,9 @@ impl Proposals {
                 }
             }
             Proposal::ExternalInit { kem_output } => {
+                if !suite.is_public_key(kem_output.as_slice()) {
+                    return Err(Refusal::PublicKey);
+                }
                 if self.external_init.replace(kem_output.clone()).is_some() {
                     return Err(Refusal::Proposals);
                 }
@@ -290,10 +293,13 @@ impl Public {
         };
         let content = signed_content(message.framed, WireFormat::PublicMessage, &encode(&*self.context));
         crypto::verify(self.suite, &key, CONTENT_LABEL, &content, message.signature.as_slice())?;
-        let (Some(key), Some(tag)) = (membership, &message.membership_tag) else { return Ok(()) };
-        let signature = message.signature.as_slice();
-        let content = membership_content(content, signature, message.confirmation_tag.as_slice());
-        if mac_holds(key, &content, tag.as_slice()) { Ok(()) } else { Err(Refusal::MembershipTag) }
+        let Some(tag) = &message.membership_tag else { return Ok(()) };
+        let content = membership_content(content, message.signature.as_slice(), message.confirmation_tag.as_slice());
+        let holds = match membership {
+            Some(key) => mac_holds(key, &content, tag.as_slice()),
+            None => tag.as_slice().len() == size_of::<Hash>(),
+        };
+        if holds { Ok(()) } else { Err(Refusal::MembershipTag) }
     }
 
     /// A member stays who it is, and a joiner removes nobody but itself (RFC 9420 §5.3, §12.2; SPEC §3.1).
@@ -306,7 +312,12 @@ impl Public {
             return if same { Ok(()) } else { Err(Refusal::Succession) };
         }
         let own = |(_, removed): &(u32, Leaf)| removed.device().is_some() && removed.device() == leaf.device();
-        if applied.removed.iter().all(own) { Ok(()) } else { Err(Refusal::Proposals) }
+        if !applied.removed.iter().all(own) {
+            return Err(Refusal::Proposals);
+        }
+        // Who comes back is a successor of the leaf that goes, with another key.
+        let kept = applied.removed.iter().any(|(_, removed)| removed.encryption_key() == leaf.encryption_key());
+        if kept { Err(Refusal::KeyTwice) } else { Ok(()) }
     }
 }
 

@@ -47,6 +47,9 @@ impl Invitation {
         let reference = package.reference();
         let mut own = welcome.secrets.iter().filter(|secrets| secrets.new_member.as_slice() == reference);
         let sealed = own.next().ok_or(Refusal::NotForUs)?;
+        if own.next().is_some() {
+            return Err(Refusal::Malformed);
+        }
         let context = welcome.encrypted_group_info.as_slice();
         let opened = crypto::open(suite, &package.init, WELCOME_LABEL, context, &sealed.encrypted_group_secrets);
         let secrets: GroupSecrets = decode(&opened.map_err(|_| Refusal::Ciphertext)?)?;
@@ -75,11 +78,8 @@ impl Invitation {
     pub(crate) fn enter(&self, psk: &Secret, tree: Option<&[u8]>) -> Result<Entered, Refusal> {
         self.psk_id()?;
         let entered = self.enter_with(&[psk.expose()], tree)?;
-        if entered.epoch.public.context.extensions.is_empty() {
-            Ok(entered)
-        } else {
-            Err(Refusal::Unsupported(Feature::GroupContextExtensions))
-        }
+        check_profile(&entered.epoch.public)?;
+        Ok(entered)
     }
 
     /// As [`Self::enter`], with a secret for each PSK in order and whatever the GroupContext has.
@@ -147,6 +147,17 @@ pub(super) fn check_info(suite: &'static dyn Suite, info: &GroupInfo, tree: Opti
     Ok(Public { suite, context: Arc::new(info.context.clone()), tree, tag })
 }
 
+/// What RFC 9420 lets a group have and no group of ours has: extensions of its context, leaves that were updated.
+fn check_profile(public: &Public) -> Result<(), Refusal> {
+    if !public.context.extensions.is_empty() {
+        return Err(Refusal::Unsupported(Feature::GroupContextExtensions));
+    }
+    if public.tree.leaves().iter().any(|(_, leaf)| leaf.is_updated()) {
+        return Err(Refusal::Unsupported(Feature::Update));
+    }
+    Ok(())
+}
+
 fn extension(info: &GroupInfo, wanted: u16) -> Option<&VLBytes> {
     let found = info.extensions.iter().find(|extension| extension.extension_type == wanted);
     found.map(|extension| &extension.data)
@@ -167,9 +178,7 @@ impl Door {
     pub(crate) fn read(suite: &'static dyn Suite, bytes: &[u8], tree: Option<&[u8]>) -> Result<Self, Refusal> {
         let info: GroupInfo = decode(body(bytes, WireFormat::GroupInfo)?)?;
         let public = check_info(suite, &info, tree)?;
-        if !public.context.extensions.is_empty() {
-            return Err(Refusal::Unsupported(Feature::GroupContextExtensions));
-        }
+        check_profile(&public)?;
         let external = extension(&info, extension_type::EXTERNAL_PUB).ok_or(Refusal::Extension)?;
         let external: VLBytes = decode(external.as_slice()).map_err(|_| Refusal::Extension)?;
         if !suite.is_public_key(external.as_slice()) {

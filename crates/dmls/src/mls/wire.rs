@@ -142,10 +142,11 @@ pub(crate) struct ParentNode {
 #[derive(Clone, Debug, PartialEq, Eq, TlsSerialize, TlsDeserialize, TlsSize)]
 #[repr(u8)]
 pub(crate) enum TreeNode {
+    // Boxed, so that blank nodes, of which a byte each makes one, take little memory.
     #[tls_codec(discriminant = 1)]
-    Leaf(LeafNode),
+    Leaf(Box<LeafNode>),
     #[tls_codec(discriminant = 2)]
-    Parent(ParentNode),
+    Parent(Box<ParentNode>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, TlsSerialize, TlsDeserialize, TlsSize)]

@@ -25,7 +25,7 @@ struct Parts {
     encryption_key: PublicKey,
     signature_key: [u8; 32],
     parent_hash: Option<Hash>,
-    from_commit: bool,
+    is_updated: bool,
     device: Option<Device>,
 }
 
@@ -116,7 +116,7 @@ impl Leaf {
             encryption_key: PublicKey::parse(suite, node.encryption_key.as_slice())?,
             signature_key: node.signature_key.as_slice().try_into().map_err(|_| Refusal::Signature)?,
             parent_hash,
-            from_commit: matches!(node.source, LeafSource::Commit { .. }),
+            is_updated: node.source == LeafSource::Update,
             device: crate::device::Credential::read(identity).ok().map(|credential| credential.device().clone()),
         })))
     }
@@ -143,8 +143,9 @@ impl Leaf {
         self.0.parent_hash.as_ref()
     }
 
-    pub(crate) fn from_commit(&self) -> bool {
-        self.0.from_commit
+    /// Whether it came by an Update, which this profile does not have.
+    pub(crate) fn is_updated(&self) -> bool {
+        self.0.is_updated
     }
 
     /// Whose leaf it says it is, if its credential is one of ours.
