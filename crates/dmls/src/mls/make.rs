@@ -232,11 +232,6 @@ impl OwnDraft {
         self.context.confirmed_transcript_hash.as_slice()
     }
 
-    /// The tree of the epoch that it makes.
-    pub(crate) fn tree(&self) -> &Tree {
-        &self.applied.tree
-    }
-
     /// The leaves that it removes.
     pub(crate) fn removed(&self) -> &[(u32, Leaf)] {
         &self.applied.removed

@@ -340,8 +340,8 @@ fn an_overheard_message_is_not_said_twice() {
     let said = world.wire.last().unwrap().clone();
     assert_eq!(hear(&mut world, "alice", &said).as_deref(), Ok("yes"));
     let rng = &mut world.peers.get_mut("mallory").unwrap().rng;
-    let again = Message::overheard(&state, &said, rng).unwrap();
-    let other = Message::overheard(&state, &said, rng).unwrap().content(b"no");
+    let again = Message::overheard(&state, &said).unwrap();
+    let other = Message::overheard(&state, &said).unwrap().content(b"no");
     let again = say(&mut world, again);
     assert_ne!(again, said, "another generation, another ciphertext");
     assert_eq!(hear(&mut world, "alice", &again), Err(Reason::Replay));
@@ -360,7 +360,7 @@ fn a_copy_that_comes_first_suppresses_nothing() {
     world.say("alice", "pay ten");
     let said = world.wire.last().unwrap().clone();
     let rng = &mut world.peers.get_mut("mallory").unwrap().rng;
-    let copy = Message::overheard(&state, &said, rng).unwrap();
+    let copy = Message::overheard(&state, &said).unwrap();
     let copy = say(&mut world, copy);
     world.say("alice", "and not a penny more");
     let next = world.wire.last().unwrap().clone();

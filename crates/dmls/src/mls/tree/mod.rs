@@ -5,7 +5,6 @@
 //! there. Edits keep that; [`Tree::import`] checks it.
 
 mod check;
-mod difference;
 mod form;
 mod index;
 mod leaf;
