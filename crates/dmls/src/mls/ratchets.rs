@@ -8,9 +8,9 @@ use super::record::{RatchetRecord, node_record, ratchet_record, skipped_record};
 use super::tree::Place;
 use crate::secret::Secret;
 
-/// A message may be so many generations ahead of the newest that was opened before it.
+/// A message may be so many generations ahead of the newest that was opened before it (MLS M31).
 pub(crate) const MAX_AHEAD: u32 = 1_000;
-/// Of one sender at most so many keys that were passed over are kept; the oldest go first.
+/// Of one sender at most so many keys that were passed over are kept; the oldest go first (MLS M35).
 pub(crate) const MAX_SKIPPED: usize = 2_000;
 
 /// Message keys of an epoch, sparse: only what was touched is there.
@@ -73,7 +73,7 @@ impl Ratchets {
         Self { height, nodes: BTreeMap::from([(Place { height, first: 0 }, encryption)]), senders: BTreeMap::new() }
     }
 
-    /// The next key of a sender: to seal with.
+    /// The next key of a sender: to seal with, once each (MLS M36).
     pub(super) fn next(&self, leaf: u32) -> Result<Turn, Refusal> {
         let generation = self.senders.get(&leaf).map_or(0, |ratchet| ratchet.generation);
         self.turn(leaf, generation)
@@ -83,6 +83,7 @@ impl Ratchets {
     pub(super) fn turn(&self, leaf: u32, generation: u32) -> Result<Turn, Refusal> {
         if let Some(ratchet) = self.senders.get(&leaf) {
             if generation < ratchet.generation {
+                // MLS M32.
                 let key = ratchet.skipped.get(&generation).ok_or(Refusal::KeyUsed)?.clone();
                 return Ok(Turn { leaf, generation, key, change: Change::Kept });
             }
@@ -92,7 +93,8 @@ impl Ratchets {
         ahead(leaf, generation, 0, secret, Some(opened))
     }
 
-    /// Makes what [`Self::turn`] worked out the state, and gives what changes in the store.
+    /// Makes what [`Self::turn`] worked out the state, and gives what changes in the store: nothing is left of what was
+    /// used (MLS M33).
     pub(crate) fn advance(&mut self, turn: Turn) -> Vec<RatchetRecord> {
         let Change::Ahead { next, passed, opened } = turn.change else {
             if let Some(ratchet) = self.senders.get_mut(&turn.leaf) {

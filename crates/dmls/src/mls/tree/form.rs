@@ -50,6 +50,7 @@ impl Tree {
     /// Reads a tree that came from outside and checks all that a joiner checks of it (RFC 9420 §12.4.3.1), whose hash
     /// its epoch's GroupInfo signs.
     pub(crate) fn import(suite: &dyn Suite, group: &[u8], bytes: &[u8]) -> Result<Self, Refusal> {
+        // MLS M85.
         let check = &mut |index, leaf: &LeafNode| Leaf::check(suite, leaf, Found::Tree { group, index });
         let tree = Self::import_with(decode(bytes)?, check, suite)?;
         tree.check_shape()?;
@@ -62,7 +63,7 @@ impl Tree {
         leaf: ReadLeaf<'_>,
         suite: &dyn Suite,
     ) -> Result<Self, Refusal> {
-        // It ends with a node that is there, and with a leaf: these stand at even places.
+        // It ends with a node that is there (MLS M74), and with a leaf: these stand at even places (MLS M75).
         if !matches!(nodes.last(), Some(Some(_))) || nodes.len().is_multiple_of(2) {
             return Err(Refusal::Tree);
         }
@@ -95,6 +96,7 @@ impl Read<'_> {
         if place.height == 0 {
             return self.leaf(place.first, node);
         }
+        // MLS M76; so it is with leaves.
         let parent = match node {
             None => None,
             Some(TreeNode::Leaf(_)) => return Err(Refusal::Tree),
