@@ -2,6 +2,7 @@
 
 pub mod assure;
 pub mod attacks;
+pub mod bench;
 pub mod demo;
 pub mod gate;
 pub mod homeserver;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use xtask::assure::{self, Dirty, Lane, assure};
 use xtask::attacks::attacks;
+use xtask::bench::{self, bench};
 use xtask::demo::{Afterwards, Outcome, demo};
 use xtask::gate::{self, Counts, Scope};
 use xtask::homeserver::detached::{Detached, Up, run_switch};
@@ -62,6 +63,21 @@ enum Task {
         /// Run although files differ from the commit; the ledger says so.
         #[arg(long)]
         allow_dirty: bool,
+    },
+    /// Measure what dmls costs, beside its primitives' limit and its peers, and write bench/RESULTS.md.
+    Bench {
+        /// How many devices a room has (10, 100 and 1000).
+        #[arg(value_name = "N")]
+        sizes: Vec<u32>,
+        /// One JSON object a line on standard output.
+        #[arg(long)]
+        json: bool,
+        /// Only rows whose names begin so (several: again); then RESULTS.md stays as it is.
+        #[arg(long = "only", value_name = "ROW")]
+        only: Vec<String>,
+        /// How many seconds it may take to make ready for rows about the past (300).
+        #[arg(long, value_name = "SECONDS")]
+        budget: Option<u64>,
     },
     /// Check that each paragraph of docs/SPEC.md is cited by code and by a test.
     Spec,
@@ -150,6 +166,7 @@ fn main() -> ExitCode {
             let dirty = if allow_dirty { Dirty::Allow } else { Dirty::Refuse };
             end(assure(&assure::Options { minutes, lanes, dirty }))
         }
+        Task::Bench { sizes, json, only, budget } => end(bench(&bench::Options { sizes, json, only, budget })),
         Task::Spec => end(gate::spec().and_then(told)),
         Task::Mls => end(gate::mls().and_then(told)),
         Task::Arrows => end(gate::arrows().and_then(told)),

@@ -7,6 +7,7 @@ mod canonical;
 pub mod error;
 pub mod facts;
 mod id;
+mod ledger;
 mod machine;
 mod names;
 mod plaintext;

@@ -67,7 +67,8 @@ pub(crate) fn check(room: &RoomId, matrix_sender: &str, opened: &Opened) -> Resu
     }
     let Plaintext { message_id, event_type, content } = &plaintext;
     let signed = signed_bytes(room, message_id, event_type, content).ok_or(Rejection::Malformed)?;
-    let valid = verify_content(&opened.key, &opened.epoch, opened.leaf, opened.sequence, signed.as_bytes(), &signature);
+    let Opened { suite, key, epoch, leaf, sequence, .. } = opened;
+    let valid = verify_content(*suite, key, epoch, *leaf, *sequence, signed.as_bytes(), &signature);
     if valid { Ok(plaintext) } else { Err(Rejection::Signature) }
 }
 

@@ -14,6 +14,10 @@ pub(crate) const ACCOUNT: Table = Table("matrix.account");
 pub(crate) const FACTS: Table = Table("matrix.facts");
 /// Rooms.
 pub(crate) const ROOM: Table = Table("matrix.room");
+/// What moves on with every message, by room.
+pub(crate) const MARKS: Table = Table("matrix.marks");
+/// Messages opened of a sender in an epoch, by room and number.
+pub(crate) const TALLY: Table = Table("matrix.tally");
 /// Members by room and user.
 pub(crate) const MEMBER: Table = Table("matrix.member");
 /// Messages by room and place.

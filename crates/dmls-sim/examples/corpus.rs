@@ -47,6 +47,11 @@ fn straight(target: &str) -> Vec<Vec<u8>> {
         "records" => {
             (0..2).flat_map(|what| (0..8).map(move |kind| vec![what, kind, 1, kind * 9, 3, kind, 17, 2])).collect()
         }
+        "commits" => programs(3, 4, &[&[0], &[1, 0, 40], &[1, 1, 90, 7], &[1, 6, 120, 2]]),
+        "welcomes" => programs(4, 3, &[&[0], &[1, 0, 40], &[1, 3, 120, 4]]),
+        // Single bytes of a tree, then whole nodes: blank, doubled, exchanged, unmerged.
+        "trees" => programs(2, 3, &[&[0], &[1, 0, 1, 40], &[2, 0, 3, 1, 5, 2], &[3, 4, 1, 0, 2, 3, 1], &[1, 3, 1, 4]]),
+        "messages" => (0..6).map(|first| (0..12).flat_map(|next| [(first + next * first) % 6, 0]).collect()).collect(),
         _ => (0..7).map(|kind| vec![1, kind % 3, kind, 1, 44, 9, 9, 0, 3, 200, 3, 1, 2, 3]).collect(),
     }
 }

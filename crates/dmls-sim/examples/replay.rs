@@ -26,7 +26,6 @@ fn main() -> ExitCode {
         // Without arguments nothing is run, which is how the gate tries it.
         return if words.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     };
-    choose(script.options.crypto);
     if words.get(1).is_some_and(|word| word == "shrink") {
         return shorten(&script, words.get(2).and_then(|word| word.parse().ok()).unwrap_or(300));
     }
@@ -49,16 +48,6 @@ fn main() -> ExitCode {
         }
     }
 }
-
-/// Uses this cryptography, if this build has it.
-#[cfg(dmls_mutants)]
-fn choose(crypto: Crypto) {
-    dmls::stand_in::use_in_this_thread(crypto == Crypto::StandIn);
-}
-
-#[cfg(not(dmls_mutants))]
-fn choose(_: Crypto) {}
-
 /// As long as what it gives lives.
 #[cfg(dmls_mutants)]
 fn switch_off(id: &str) -> dmls::defence::Off {

@@ -31,28 +31,12 @@ struct Asked {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match asked(&arguments) {
-        Some(asked) if !choose(asked.profile.crypto) => {
-            println!("the stand-in is only in the build with xtask/mutants-rustc (cargo xtask assure)");
-            ExitCode::FAILURE
-        }
         Some(asked) => run_all(&asked),
         None => {
             println!("{USAGE}");
             if arguments.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
     }
-}
-
-/// Uses this cryptography from now on; `false` if this build does not have it.
-#[cfg(dmls_mutants)]
-fn choose(crypto: Crypto) -> bool {
-    dmls::stand_in::use_in_this_thread(crypto == Crypto::StandIn);
-    true
-}
-
-#[cfg(not(dmls_mutants))]
-fn choose(crypto: Crypto) -> bool {
-    crypto == Crypto::Real
 }
 
 fn asked(arguments: &[String]) -> Option<Asked> {

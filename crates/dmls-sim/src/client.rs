@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dmls::entropy::{Entropy, EntropyError};
 use dmls::id::{Device, SignatureKey, Timestamp};
+use dmls::journal::Journal as _;
+use dmls::suite::Suite;
 use dmls_matrix::error::Error;
 use dmls_matrix::facts::{DeviceFacts, Endorsement};
 use dmls_matrix::request::OutgoingRequest;
-use dmls_matrix::{Machine, RoomId};
+use dmls_matrix::{Machine, Parameters, RoomId};
 use dmls_store::MemoryStore;
 use dmls_store::StoreError;
 use ed25519_dalek::Signer as _;
@@ -61,6 +63,8 @@ pub(crate) type Members = (BTreeSet<String>, BTreeSet<String>);
 pub struct Client {
     /// Who it is.
     pub device: Device,
+    /// The cipher suite of its keys.
+    pub suite: &'static dyn Suite,
     /// Its user's server.
     pub home: ServerName,
     /// `None` while it is down.
@@ -97,23 +101,34 @@ pub struct Client {
     pub(crate) desired: BTreeMap<RoomId, (BTreeMap<Device, SignatureKey>, BTreeSet<String>)>,
 }
 
+fn parameters(suite: &'static dyn Suite) -> Parameters {
+    Parameters { suite, ..Parameters::default() }
+}
+
 impl Client {
     /// A new device of a user, with keys from its own randomness.
-    pub(crate) fn new(seed: u64, name: &Name, user: &str, endorsement: Endorsement) -> Result<Self, MachineError> {
+    pub(crate) fn new(
+        seed: u64,
+        suite: &'static dyn Suite,
+        name: &Name,
+        user: &str,
+        endorsement: Endorsement,
+    ) -> Result<Self, MachineError> {
         let device = Device::new(user, name.0.to_uppercase());
-        Self::enrolled(seed, &format!("device {name}"), device, endorsement)
+        Self::enrolled(seed, suite, &format!("device {name}"), device, endorsement)
     }
 
     /// A device with keys from the randomness for `purpose`.
     pub(crate) fn enrolled(
         seed: u64,
+        suite: &'static dyn Suite,
         purpose: &str,
         device: Device,
         endorsement: Endorsement,
     ) -> Result<Self, MachineError> {
         let mut entropy = Stream::new(seed, purpose);
         let matrix_key = ed25519_dalek::SigningKey::from_bytes(&seed_of(&mut entropy)?);
-        let mut machine = Machine::open(MemoryStore::new(), device.clone())?;
+        let mut machine = Machine::open_with(MemoryStore::new(), device.clone(), parameters(suite))?;
         let request = machine.credential_request(&mut entropy)?;
         let ed25519 = matrix_key.verifying_key().to_bytes();
         machine.install_credential(ed25519, matrix_key.sign(&request.payload).to_bytes())?;
@@ -121,6 +136,7 @@ impl Client {
         Ok(Self {
             home: server_of(&device.user),
             device,
+            suite,
             machine: Some(machine),
             store: MemoryStore::new(),
             entropy,
@@ -164,11 +180,13 @@ impl Client {
         })
     }
 
-    /// A machine on a copy of its store.
+    /// A machine on a copy of its store, with what waits for the next transaction.
     pub(crate) fn copy(&self) -> Result<Machine<MemoryStore>, MachineError> {
         let mut store = self.journal().clone();
         store.heal();
-        Machine::open(store, self.device.clone())
+        let waiting = self.machine.as_ref().map(Machine::unstored).unwrap_or_default();
+        store.commit(&waiting).map_err(Error::Store)?;
+        Machine::open_with(store, self.device.clone(), parameters(self.suite))
     }
 
     /// Its store as it is now.
@@ -223,7 +241,8 @@ impl Client {
     /// Starts again from what is stored.
     pub(crate) fn come_up(&mut self) -> Result<(), MachineError> {
         if self.machine.is_none() {
-            self.machine = Some(Machine::open(std::mem::take(&mut self.store), self.device.clone())?);
+            let (store, parameters) = (std::mem::take(&mut self.store), parameters(self.suite));
+            self.machine = Some(Machine::open_with(store, self.device.clone(), parameters)?);
         }
         Ok(())
     }

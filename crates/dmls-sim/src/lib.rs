@@ -10,5 +10,6 @@ pub mod run;
 pub mod script;
 pub mod shrink;
 pub mod story;
+pub mod suites;
 pub mod trace;
 pub mod world;

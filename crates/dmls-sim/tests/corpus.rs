@@ -66,6 +66,26 @@ fn store() {
 }
 
 #[test]
+fn commits() {
+    replay("commits");
+}
+
+#[test]
+fn welcomes() {
+    replay("welcomes");
+}
+
+#[test]
+fn trees() {
+    replay("trees");
+}
+
+#[test]
+fn messages() {
+    replay("messages");
+}
+
+#[test]
 fn every_target_has_a_small_corpus_and_every_corpus_a_target() {
     let targets: BTreeSet<_> = TARGETS.iter().map(|target| target.name.to_owned()).collect();
     let listed = std::fs::read_dir(directory()).unwrap();

@@ -71,6 +71,14 @@ pub enum StoreError {
         /// Newest version that this program reads.
         supported: u32,
     },
+    /// The file was written by a dmls that is too old.
+    #[error("the store has format version {found}; this program reads from version {supported} on")]
+    OlderVersion {
+        /// Version of the file.
+        found: u32,
+        /// Oldest version that this program reads.
+        supported: u32,
+    },
     /// The file is an SQLite database of some other program.
     #[error("the database belongs to another program")]
     NotAStore,
@@ -100,6 +108,7 @@ impl StoreError {
             Self::Io(_) => "store_io",
             Self::Corrupt { .. } => "store_corrupt",
             Self::NewerVersion { .. } => "store_newer_version",
+            Self::OlderVersion { .. } => "store_older_version",
             Self::NotAStore => "not_a_store",
             Self::TooLarge => "record_too_large",
             Self::NoEntropy => "no_entropy",

@@ -12,13 +12,16 @@ use crate::lock::{open_private, sync_dir};
 use crate::seal::{Nonce, Slot};
 
 const STORE_FILE: &str = "store.db";
+/// Bytes of a page. A commit writes each page that it changes whole, and what it changes is small.
+const PAGE: u32 = 1024;
 /// "dmls" in the application id of the SQLite header.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"dmls");
 
 /// Every object in the file, with the text by which it is made and recognised.
-const SCHEMA: [(&str, &str); 4] = [
+const SCHEMA: [(&str, &str); 5] = [
     ("header", "CREATE TABLE header (id INTEGER PRIMARY KEY CHECK (id = 0), bytes BLOB NOT NULL) STRICT"),
     ("name", "CREATE TABLE name (row INTEGER PRIMARY KEY, stamp BLOB NOT NULL, sealed BLOB NOT NULL) STRICT"),
+    ("slot", "CREATE TABLE slot (id INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT"),
     ("state", "CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 0), sealed BLOB NOT NULL) STRICT"),
     ("value", "CREATE TABLE value (row INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT"),
 ];
@@ -63,6 +66,7 @@ impl StoreFile {
         self.conn.pragma_update(None, "cell_size_check", true)?;
         self.conn.pragma_update(None, "temp_store", "MEMORY")?;
         self.conn.pragma_update(None, "mmap_size", 0)?;
+        self.conn.pragma_update(None, "page_size", PAGE)?;
         self.conn.pragma_update(None, "secure_delete", defence::on("S9"))?;
         self.conn.pragma_update(None, "synchronous", "FULL")?;
         // On macOS a plain fsync does not reach the disk.
@@ -90,6 +94,7 @@ impl StoreFile {
             (APPLICATION_ID, found) if found > FORMAT_VERSION => {
                 Err(StoreError::NewerVersion { found, supported: FORMAT_VERSION })
             }
+            (APPLICATION_ID, found) if found > 0 => Err(StoreError::OlderVersion { found, supported: FORMAT_VERSION }),
             (APPLICATION_ID, _) => Err(StoreError::corrupt("(header)")),
             _ => Err(StoreError::NotAStore),
         }
@@ -141,6 +146,13 @@ impl StoreFile {
     pub(crate) fn value(&self, slot: &Slot) -> Result<Option<Vec<u8>>, StoreError> {
         let mut statement = self.conn.prepare_cached("SELECT sealed FROM value WHERE row = ?1")?;
         Ok(statement.query_row(params![slot.row], |row| row.get(0)).optional()?)
+    }
+
+    /// All slots, in order.
+    pub(crate) fn slots(&self) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+        let mut statement = self.conn.prepare("SELECT id, sealed FROM slot ORDER BY id")?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     pub(crate) fn count_values(&self) -> Result<u64, StoreError> {
@@ -198,6 +210,13 @@ impl Change<'_> {
     pub(crate) fn remove(&self, row: i64) -> Result<(), StoreError> {
         self.one("DELETE FROM name WHERE row = ?1", params![row])?;
         self.one("DELETE FROM value WHERE row = ?1", params![row])
+    }
+
+    pub(crate) fn set_slot(&self, id: i64, sealed: &[u8]) -> Result<(), StoreError> {
+        self.one(
+            "INSERT INTO slot (id, sealed) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET sealed = ?2",
+            params![id, sealed],
+        )
     }
 
     pub(crate) fn set_state(&self, sealed: &[u8]) -> Result<(), StoreError> {

@@ -12,7 +12,7 @@ use crate::key::{Key, KeyFile, Passphrase};
 use crate::seal::{NONCE, Nonce, Secret, TAG, nonce};
 
 /// The version of the file format that this program writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"dmlsstor";
 const SALT: usize = 16;

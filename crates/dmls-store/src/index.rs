@@ -31,16 +31,19 @@ impl State {
         [generation.0.to_be_bytes().as_slice(), &next_row.to_be_bytes(), &records.to_be_bytes(), &digest].concat()
     }
 
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    /// Reads what [`State::to_bytes`] wrote; also gives what comes after it.
+    pub(crate) fn split(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (generation, rest) = bytes.split_first_chunk()?;
         let (next_row, rest) = rest.split_first_chunk()?;
         let (records, rest) = rest.split_first_chunk()?;
-        Some(Self {
+        let (digest, rest) = rest.split_first_chunk()?;
+        let state = Self {
             generation: Generation(u64::from_be_bytes(*generation)),
             next_row: i64::from_be_bytes(*next_row),
             records: u64::from_be_bytes(*records),
-            digest: rest.try_into().ok()?,
-        })
+            digest: *digest,
+        };
+        Some((state, rest))
     }
 
     pub(crate) fn take_row(&mut self) -> Result<i64, StoreError> {

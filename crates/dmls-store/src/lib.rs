@@ -12,7 +12,9 @@ mod index;
 mod key;
 mod lock;
 mod memory;
+mod recent;
 mod seal;
+mod slots;
 mod sqlite;
 
 pub use error::StoreError;

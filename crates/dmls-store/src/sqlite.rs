@@ -1,6 +1,5 @@
 //! The store on disk: seals, keeps the index and the digest in step with the file.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +14,9 @@ use crate::header::{Header, KeyKind};
 use crate::index::{Generation, Index, State};
 use crate::key::{Key, KeyFile};
 use crate::lock::ProfileLock;
+use crate::recent::{Moved, Recent};
 use crate::seal::{Keys, Secret, Slot, nonce};
+use crate::slots::{self, Slots};
 
 /// After so many commits the log is emptied without being asked.
 const LOG_COMMITS: u32 = 32;
@@ -33,6 +34,10 @@ pub struct SqliteStore {
     /// The state as it stands in the file; what is found there before a commit must equal it.
     sealed_state: Vec<u8>,
     index: Index,
+    /// Changes that have no rows yet.
+    recent: Recent,
+    slots: Slots,
+    slot_key: Secret,
     log: Log,
     // Last, so that the file is closed before another process may open it.
     lock: ProfileLock,
@@ -63,10 +68,12 @@ impl SqliteStore {
         let header = Header::parse(&file.header()?)?;
         let keys = Keys::new(header.open(key, lock.dir())?)?;
         let sealed_state = file.state()?;
-        let state = keys.open_state(&header.hash(), &sealed_state).and_then(|bytes| State::from_bytes(&bytes));
-        let state = state.ok_or_else(|| StoreError::corrupt("(state)"))?;
+        let stored = keys.open_state(&header.hash(), &sealed_state).and_then(|bytes| Stored::from_bytes(&bytes));
+        let Stored { state, slot_key, recent } = stored.ok_or_else(|| StoreError::corrupt("(state)"))?;
         let index = load(&file, &keys, &state)?;
-        let mut store = Self { file, keys, header, state, sealed_state, index, log: Log::default(), lock };
+        let (slots, log) = (Slots::default(), Log::default());
+        let mut store = Self { file, keys, header, state, sealed_state, index, recent, slots, slot_key, log, lock };
+        store.read_slots()?;
         store.tidy(LOG_BYTES);
         Ok(store)
     }
@@ -98,9 +105,23 @@ impl SqliteStore {
     ///
     /// Happens by itself after 32 commits or 4 MiB, and when the store is opened and dropped.
     pub fn purge(&mut self) -> Result<(), StoreError> {
+        if self.settle().is_err() {
+            // There may be room once the log is empty.
+            self.file.truncate_log()?;
+            self.settle()?;
+        }
         self.file.truncate_log()?;
         self.log = Log::default();
         Ok(())
+    }
+
+    /// Gives rows to all changes that have none yet: one transaction. [`SqliteStore::purge`] does it first.
+    pub fn settle(&mut self) -> Result<(), StoreError> {
+        if self.recent.is_empty() && self.slots.is_empty() {
+            return Ok(());
+        }
+        let recent = self.recent.clone();
+        self.write_rows(self.state, &recent, Recent::default())
     }
 
     /// Reads and opens every record and has SQLite check its file; [`StoreError::Corrupt`] names the first damage.
@@ -116,8 +137,9 @@ impl SqliteStore {
     ///
     /// The records are not sealed anew: whoever has both an old copy of the file and the old key keeps the master key.
     pub fn change_key(&mut self, key: &Key) -> Result<(), StoreError> {
+        self.settle()?;
         let header = Header::seal(self.keys.master(), key, self.lock.dir())?;
-        let sealed_state = self.keys.seal_state(&header.hash(), &self.state.to_bytes())?;
+        let sealed_state = Stored::seal(&self.keys, &header, self.state, &self.slot_key, &self.recent)?;
         let change = self.file.begin()?;
         change.set_header(header.as_bytes())?;
         change.set_state(&sealed_state)?;
@@ -149,68 +171,173 @@ impl Records for SqliteStore {
     type Error = StoreError;
 
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-        self.index.slot(table.0, key).map(|slot| self.read(table.0, key, &slot)).transpose()
+        match self.recent.get(table.0, key) {
+            Some(value) => Ok(value.cloned()),
+            None => self.index.slot(table.0, key).map(|slot| self.read(table.0, key, &slot)).transpose(),
+        }
     }
 
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Entry>, StoreError> {
-        let found = self.index.with_prefix(table.0, prefix);
-        found.map(|(key, slot)| Ok((key.to_vec(), self.read(table.0, key, &slot)?))).collect()
+        let rows = self.index.with_prefix(table.0, prefix).filter(|(key, _)| self.recent.get(table.0, key).is_none());
+        let rows = rows.map(|(key, slot)| Ok((key.to_vec(), self.read(table.0, key, &slot)?)));
+        let mut entries = rows.collect::<Result<Vec<Entry>, StoreError>>()?;
+        let stored = entries.len();
+        let recent = self.recent.with_prefix(table.0, prefix);
+        entries.extend(recent.filter_map(|(key, value)| Some((key.to_vec(), value?.clone()))));
+        if entries.len() > stored {
+            entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+        }
+        Ok(entries)
     }
 }
 
 impl Journal for SqliteStore {
     fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        let steps = self.steps(writes);
-        if steps.is_empty() {
+        let mut changes = Recent::default();
+        for write in writes {
+            let (table, key) = write.place();
+            changes.take(write, self.is_known(table.0, key));
+        }
+        if changes.is_empty() {
             return Ok(());
         }
         let mut state = self.state;
         state.generation = Generation(state.generation.0 + 1);
-        let change = self.file.begin()?;
-        if change.state()? != self.sealed_state {
-            return Err(StoreError::corrupt("(state)"));
+        match self.slots.seal(&self.slot_key, state.generation, &changes)? {
+            Some(slots) => {
+                self.write_slots(&slots)?;
+                self.state = state;
+                self.recent.merge(&changes, |table, key| self.index.slot(table, key).is_some());
+            }
+            None => {
+                let mut recent = self.recent.clone();
+                recent.merge(&changes, |table, key| self.index.slot(table, key).is_some());
+                let stays = recent.often();
+                self.write_rows(state, &recent, stays)?;
+            }
         }
+        self.tidy(writes.iter().map(length).sum());
+        Ok(())
+    }
+}
+
+impl SqliteStore {
+    fn is_known(&self, table: &str, key: &[u8]) -> bool {
+        self.recent.get(table, key).map_or_else(|| self.index.slot(table, key).is_some(), |value| value.is_some())
+    }
+
+    /// Takes up what commits wrote since the changes got rows.
+    fn read_slots(&mut self) -> Result<(), StoreError> {
+        let commits = slots::open(&self.slot_key, self.state.generation, self.file.slots()?);
+        let (count, commits) = commits.ok_or_else(|| StoreError::corrupt("(state)"))?;
+        for (generation, changes) in commits {
+            self.state.generation = generation;
+            self.recent.merge(&changes, |table, key| self.index.slot(table, key).is_some());
+        }
+        self.slots.take(count);
+        Ok(())
+    }
+
+    /// Writes a commit to its slots: one transaction.
+    fn write_slots(&mut self, slots: &[slots::Slot]) -> Result<(), StoreError> {
+        let change = begin(&mut self.file, &self.sealed_state)?;
+        for (id, sealed) in slots {
+            change.set_slot(*id, sealed)?;
+        }
+        change.commit()?;
+        self.slots.take(slots.len());
+        Ok(())
+    }
+
+    /// Gives all changes rows but those that stay with the state, and frees the slots: one transaction.
+    fn write_rows(&mut self, mut state: State, recent: &Recent, stays: Recent) -> Result<(), StoreError> {
+        let moved = recent.moved(&stays);
+        let steps = moved.iter().map(|Moved { table, key, value }| {
+            let old = self.index.slot(table, key);
+            Step { table, key, value: *value, old }
+        });
+        let steps: Vec<_> = steps.collect();
+        let slot_key = Secret::random()?;
+        let change = begin(&mut self.file, &self.sealed_state)?;
         let slots = steps.iter().map(|step| step.apply(&change, &self.keys, &mut state));
         let slots: Vec<_> = slots.collect::<Result<_, _>>()?;
-        let sealed_state = self.keys.seal_state(&self.header.hash(), &state.to_bytes())?;
+        let sealed_state = Stored::seal(&self.keys, &self.header, state, &slot_key, &stays)?;
         change.set_state(&sealed_state)?;
         change.commit()?;
         // Durable: nothing may fail from here on.
-        (self.state, self.sealed_state) = (state, sealed_state);
-        let bytes = steps.iter().map(|step| step.value.map_or(0, <[u8]>::len)).sum();
+        (self.state, self.sealed_state, self.recent) = (state, sealed_state, stays);
+        (self.slots, self.slot_key) = (Slots::default(), slot_key);
         for (step, slot) in steps.iter().zip(slots) {
             match slot {
                 Some(slot) => self.index.insert(step.table, step.key.to_vec(), slot),
                 None => self.index.remove(step.table, step.key),
             }
         }
-        self.tidy(bytes);
         Ok(())
     }
 }
 
-impl SqliteStore {
-    /// What `writes` come to: for each name its last write, without deletions of what is not there.
-    fn steps<'a>(&self, writes: &'a [Write]) -> Vec<Step<'a>> {
-        let mut last = BTreeMap::new();
-        for write in writes {
-            let value = match write {
-                Write::Put { value, .. } => Some(value.as_slice()),
-                Write::Delete { .. } => None,
-            };
-            last.insert(write.place(), value);
-        }
-        let steps = last.into_iter().map(|((table, key), value)| {
-            let old = self.index.slot(table.0, key);
-            Step { table: table.0, key, value, old }
-        });
-        steps.filter(|step| step.value.is_some() || step.old.is_some()).collect()
+/// Begins a transaction on a file in which nobody else wrote.
+fn begin<'a>(file: &'a mut StoreFile, sealed_state: &[u8]) -> Result<Change<'a>, StoreError> {
+    let change = file.begin()?;
+    if change.state()? == sealed_state { Ok(change) } else { Err(StoreError::corrupt("(state)")) }
+}
+
+fn length(write: &Write) -> usize {
+    match write {
+        Write::Put { value, .. } => value.len(),
+        Write::Delete { .. } => 0,
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // Otherwise it is done when the store is opened again.
+        let _ = self.purge();
+    }
+}
+
+/// What stands in the state.
+struct Stored {
+    state: State,
+    slot_key: Secret,
+    recent: Recent,
+}
+
+impl Stored {
+    /// Bytes before sealing, so many that the row is always written over the old one and alone on its page.
+    const LENGTH: usize = 936;
+
+    fn seal(
+        keys: &Keys,
+        header: &Header,
+        state: State,
+        slot_key: &Secret,
+        recent: &Recent,
+    ) -> Result<Vec<u8>, StoreError> {
+        let recent = recent.encode();
+        let length = u16::try_from(recent.len()).map_err(|_| StoreError::TooLarge)?;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(Self::LENGTH));
+        bytes.extend(state.to_bytes());
+        bytes.extend(slot_key.as_bytes());
+        bytes.extend(length.to_be_bytes());
+        bytes.extend(recent.iter());
+        bytes.resize(Self::LENGTH, 0);
+        keys.seal_state(&header.hash(), &bytes)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (state, rest) = State::split(bytes)?;
+        let (slot_key, rest) = rest.split_first_chunk::<32>()?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let recent = Recent::decode(rest.get(..usize::from(u16::from_be_bytes(*length)))?)?;
+        Some(Self { state, slot_key: Secret::from_slice(slot_key).ok()?, recent })
     }
 }
 
 /// One name to change in a commit.
 struct Step<'a> {
-    table: &'static str,
+    table: &'a str,
     key: &'a [u8],
     value: Option<&'a [u8]>,
     old: Option<Slot>,
@@ -241,7 +368,19 @@ impl Step<'_> {
 
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file: _, keys: _, header: _, state, sealed_state: _, index: _, log: _, lock } = self;
+        let Self {
+            file: _,
+            keys: _,
+            header: _,
+            state,
+            sealed_state: _,
+            index: _,
+            recent: _,
+            slots: _,
+            slot_key: _,
+            log: _,
+            lock,
+        } = self;
         f.debug_struct("SqliteStore")
             .field("dir", &lock.dir())
             .field("generation", &state.generation)
@@ -253,7 +392,8 @@ impl fmt::Debug for SqliteStore {
 fn create(file: &mut StoreFile, key: &Key, dir: &Path) -> Result<(), StoreError> {
     let master = Secret::random()?;
     let header = Header::seal(&master, key, dir)?;
-    let state = Keys::new(master)?.seal_state(&header.hash(), &State::EMPTY.to_bytes())?;
+    let keys = Keys::new(master)?;
+    let state = Stored::seal(&keys, &header, State::EMPTY, &Secret::random()?, &Recent::default())?;
     file.create(header.as_bytes(), &state)
 }
 
@@ -317,6 +457,23 @@ mod tests {
         assert_eq!(log(), 0);
         store.commit(&[Write::put(Table("t"), *b"k", vec![0; LOG_BYTES])]).unwrap();
         assert_eq!(log(), 0);
+    }
+
+    /// What was in a slot is as good as overwritten once the changes have rows, also for who has the key of the store.
+    #[test]
+    fn a_slot_of_the_time_before_cannot_be_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(dir.path());
+        store.purge().unwrap();
+        let before = store.generation();
+        store.commit(&[Write::put(Table("t"), *b"secret", vec![1; 32])]).unwrap();
+        let slots = store.file.slots().unwrap();
+        assert_eq!(slots::open(&store.slot_key, before, slots.clone()).unwrap().0, 1);
+        store.purge().unwrap();
+        let stored = store.keys.open_state(&store.header.hash(), &store.file.state().unwrap());
+        let key = Stored::from_bytes(&stored.unwrap()).unwrap().slot_key;
+        assert!(slots::open(&key, before, slots).is_none());
+        assert!(slots::open(&key, store.generation(), store.file.slots().unwrap()).unwrap().1.is_empty());
     }
 
     #[test]

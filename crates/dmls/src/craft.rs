@@ -5,13 +5,14 @@
 //! honest member would do is the default: whoever bends nothing makes a commit that is accepted.
 
 mod commit;
+mod info;
 mod join;
 mod message;
 mod state;
 
-pub use crate::mls::bent::GroupInfoParts;
 pub use crate::wire::{Change, CommitData, Grant, Justification, Left, MessageData, PskId};
 pub use commit::{Commit, Made};
+pub use info::GroupInfoParts;
 pub use join::{group_info, join_externally, welcome_grant};
 pub use message::Message;
 pub use state::State;

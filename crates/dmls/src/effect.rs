@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 use crate::error::Reason;
 use crate::id::{Device, EpochId, Height, LeafIndex, Locator, Sequence, SignatureKey, Timestamp};
 use crate::input::BaseProof;
+use crate::suite::Suite;
 
 /// What became of one input.
 #[derive(Debug)]
@@ -60,6 +61,8 @@ pub struct Opened {
     pub device: Device,
     /// The sender's signature key in that epoch.
     pub key: SignatureKey,
+    /// The suite of that key.
+    pub suite: &'static dyn Suite,
     /// The sender's signed count of its messages in this epoch.
     pub sequence: Sequence,
     /// On its first message here: the epoch that it sent in before, and how many messages it sent there.
@@ -70,7 +73,7 @@ pub struct Opened {
 
 impl std::fmt::Debug for Opened {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { epoch, leaf, device, key: _, sequence, left: _, plaintext: _ } = self;
+        let Self { epoch, leaf, device, key: _, suite: _, sequence, left: _, plaintext: _ } = self;
         write!(f, "Opened({epoch} {device} {leaf:?} {sequence:?})")
     }
 }
@@ -90,6 +93,11 @@ pub enum Missing {
     MergeValue {
         /// The heads it resolves that this device does not hold.
         resolves: Vec<EpochId>,
+    },
+    /// What its sender said before it in this epoch: so much is missing that its key is out of reach.
+    Earlier {
+        /// The epoch.
+        epoch: EpochId,
     },
     /// A Welcome: this device is in no epoch yet, or was removed and added anew.
     Welcome,

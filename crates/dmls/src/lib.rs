@@ -13,6 +13,8 @@ pub mod entropy;
 pub mod error;
 mod frame;
 pub mod group;
+#[cfg(feature = "hazmat")]
+pub mod hazmat;
 mod held;
 pub mod id;
 pub mod input;
@@ -24,10 +26,6 @@ mod model;
 pub mod package;
 mod pending;
 mod plan;
-#[cfg(dmls_mutants)]
-pub mod seals;
 mod secret;
-#[cfg(dmls_mutants)]
-pub mod stand_in;
 pub mod suite;
 mod wire;

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use aes_gcm::Aes128Gcm;
+use aes_gcm::aead::{Aead, KeyInit, Payload};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use hpke::aead::{AeadCtxR, AesGcm128};
 use hpke::kdf::HkdfSha256;
@@ -56,7 +58,7 @@ pub trait Signer: Send + Sync {
     fn sign(&self, message: &[u8]) -> [u8; 64];
 }
 
-/// KEM, HPKE and signatures of one cipher suite. Hashes, KDF and AEAD are SHA-256, HKDF and AES-128-GCM.
+/// KEM, HPKE, AEAD and signatures of one cipher suite. Hashes and the KDF are SHA-256 and HKDF.
 pub trait Suite: fmt::Debug + Send + Sync {
     /// The registered number (RFC 9420 §17.1).
     fn number(&self) -> u16;
@@ -90,6 +92,26 @@ pub trait Suite: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`SuiteError::Key`] if the suite refuses a key.
     fn decapsulate(&self, private: &[u8; 32], enc: &[u8], label: &[u8]) -> Result<Seed, SuiteError>;
+    /// Encrypts with a key and a nonce that are used once.
+    fn encrypt(&self, key: &[u8; 16], nonce: &[u8; 12], aad: &[u8], text: &[u8]) -> Vec<u8> {
+        let cipher = Aes128Gcm::new(key.into());
+        // AES-GCM refuses only texts of 64 GiB and more, and what is empty opens nowhere.
+        cipher.encrypt(nonce.into(), Payload { msg: text, aad }).unwrap_or_default()
+    }
+    /// Decrypts what [`Suite::encrypt`] made of the same key, nonce and `aad`.
+    ///
+    /// # Errors
+    /// [`SuiteError::Open`] if the ciphertext does not fit.
+    fn decrypt(
+        &self,
+        key: &[u8; 16],
+        nonce: &[u8; 12],
+        aad: &[u8],
+        ciphertext: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SuiteError> {
+        let opened = Aes128Gcm::new(key.into()).decrypt(nonce.into(), Payload { msg: ciphertext, aad });
+        opened.map(Zeroizing::new).map_err(|_| SuiteError::Open)
+    }
     /// The signature key of a 32-byte seed.
     fn signer(&self, seed: &[u8; 32]) -> Box<dyn Signer>;
     /// Whether `signature` is the one by `key` over `message`; the same answer for everybody.

@@ -13,7 +13,7 @@ struct Layer {
     tests_use: &'static [&'static str],
 }
 
-const LAYERS: [Layer; 7] = [
+const LAYERS: [Layer; 8] = [
     Layer { name: "dmls", uses: &[], tests_use: &["dmls-store"] },
     Layer { name: "dmls-store", uses: &["dmls"], tests_use: &[] },
     Layer { name: "dmls-matrix", uses: &["dmls", "dmls-store"], tests_use: &[] },
@@ -24,12 +24,14 @@ const LAYERS: [Layer; 7] = [
         uses: &["dmls", "dmls-store", "dmls-matrix", "dmls-sim", "dmls-client"],
         tests_use: &["xtask"],
     },
+    Layer { name: "dmls-bench", uses: &["dmls", "dmls-store"], tests_use: &[] },
     Layer { name: "xtask", uses: &[], tests_use: &[] },
 ];
 
 /// A family of packages (all whose names start so) and the only crates that may name it.
 const FAMILIES: [(&str, &[&str]); 6] = [
-    ("openmls", &["dmls"]),
+    // The bench measures it beside the core.
+    ("openmls", &["dmls", "dmls-bench"]),
     ("matrix-sdk", &["dmls-client"]),
     ("ruma", &["dmls-matrix", "dmls-client"]),
     ("reqwest", &["dmls-client", "xtask"]),

@@ -59,6 +59,7 @@ impl Local {
 
     /// Empties the store's log, so that nothing deleted stays in a file.
     pub fn purge(&mut self) -> Result<(), ClientError> {
+        self.machine.store()?;
         Ok(self.machine.journal_mut().purge()?)
     }
 }

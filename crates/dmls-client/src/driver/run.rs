@@ -90,13 +90,22 @@ impl Client {
     pub async fn run(&mut self, until: Until, limit: Option<Duration>) -> Result<Ended, ClientError> {
         let end = limit.and_then(|limit| Instant::now().checked_add(limit));
         let mut progress = Progress::new(until);
+        let ended = self.go_on(&mut progress, end).await;
+        // Who listens comes back; what others wait for may be all that this process does.
+        if !progress.listening() {
+            self.local.machine.store()?;
+        }
+        ended
+    }
+
+    async fn go_on(&mut self, progress: &mut Progress, end: Option<Instant>) -> Result<Ended, ClientError> {
         loop {
-            self.start_requests(&mut progress)?;
-            if self.has_reached(&progress)? {
+            self.start_requests(progress)?;
+            if self.has_reached(progress)? {
                 return Ok(Ended::Reached);
             }
-            self.start_sync(&progress);
-            let wake = self.wake_in(&progress);
+            self.start_sync(progress);
+            let wake = self.wake_in(progress);
             let time_up = async {
                 match end {
                     Some(end) => sleep_until(end).await,
@@ -105,7 +114,7 @@ impl Client {
             };
             tokio::select! {
                 biased;
-                arrival = self.flight.next() => self.take_arrival(arrival, &mut progress).await?,
+                arrival = self.flight.next() => self.take_arrival(arrival, progress).await?,
                 () = time_up => return Ok(Ended::TimeUp),
                 () = sleep(wake) => {}
             }

@@ -7,6 +7,7 @@ use dmls::entropy::Entropy;
 use dmls::id::{Device, SignatureKey};
 use dmls::journal::{Durable, Journal, Records};
 use dmls::package::KeyPackages;
+use dmls::suite::Suite;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -30,24 +31,29 @@ struct AccountRecord {
 /// What this device has of its identity.
 pub(super) struct Account {
     pub(super) device: Device,
+    suite: &'static dyn Suite,
     seed: Option<Zeroizing<[u8; 32]>>,
     pub(super) own: Option<Arc<OwnDevice>>,
 }
 
 impl Account {
-    pub(super) fn load<R: Records>(device: Device, records: &R) -> Result<Self, Error<R::Error>> {
+    pub(super) fn load<R: Records>(
+        device: Device,
+        suite: &'static dyn Suite,
+        records: &R,
+    ) -> Result<Self, Error<R::Error>> {
         let damaged = || Error::Damaged(table::ACCOUNT.0);
         let stored: Option<AccountRecord> = table::get(records, &[], table::ACCOUNT, KEY)?;
         let Some(AccountRecord { device: stored, seed, own }) = stored else {
-            return Ok(Self { device, seed: None, own: None });
+            return Ok(Self { device, suite, seed: None, own: None });
         };
         if stored != device {
             return Err(Error::OtherDevice(stored));
         }
         let seed = Zeroizing::new(seed);
         let seed: [u8; 32] = seed.as_slice().try_into().map_err(|_| damaged())?;
-        let own = own.map(|record| OwnDevice::from_record(&record)).transpose().map_err(|_| damaged())?;
-        Ok(Self { device, seed: Some(Zeroizing::new(seed)), own: own.map(Arc::new) })
+        let own = own.map(|record| OwnDevice::from_record_in(suite, &record)).transpose().map_err(|_| damaged())?;
+        Ok(Self { device, suite, seed: Some(Zeroizing::new(seed)), own: own.map(Arc::new) })
     }
 
     fn write(&self, seed: &[u8; 32], own: Option<&OwnDevice>) -> dmls::journal::Write {
@@ -63,7 +69,7 @@ impl Account {
     }
 
     fn key(&self) -> Option<SignatureKey> {
-        self.seed.as_ref().map(|seed| SigningKey::from_bytes(seed).public())
+        self.seed.as_ref().map(|seed| SigningKey::from_bytes_in(self.suite, seed).public())
     }
 }
 
@@ -71,9 +77,10 @@ impl<J: Journal> Machine<J> {
     /// The MLS key and what the device key must sign for it; makes and stores the key at the first call.
     pub fn credential_request(&mut self, entropy: &mut dyn Entropy) -> Result<CredentialRequest, Error<J::Error>> {
         if self.account.seed.is_none() {
-            let seed = SigningKey::generate(entropy)?.to_bytes();
+            let seed = SigningKey::generate_in(self.account.suite, entropy)?.to_bytes();
             let write = self.account.write(&seed, None);
             Durable::new(vec![write], ()).persist(&mut self.journal).map_err(Error::Store)?;
+            self.store()?;
             self.account.seed = Some(seed);
         }
         let mls_key = self.account.key().ok_or(Error::NoCredential)?;
@@ -83,13 +90,14 @@ impl<J: Journal> Machine<J> {
     /// Installs the device key's signature over [`CredentialRequest::payload`]; needed before anything is encrypted.
     pub fn install_credential(&mut self, device_ed25519: [u8; 32], signature: [u8; 64]) -> Result<(), Error<J::Error>> {
         let seed = self.account.seed.as_ref().ok_or(Error::NoCredential)?;
-        let (signing, device) = (SigningKey::from_bytes(seed), self.account.device.clone());
+        let (signing, device) = (SigningKey::from_bytes_in(self.account.suite, seed), self.account.device.clone());
         let own = OwnDevice::new(signing, device, device_ed25519, GENERATION, signature);
         let own = own.map_err(|_| Error::BadCredential)?;
         let write = self.account.write(seed, Some(&own));
         let mut writes = vec![write];
         self.facts.track(&self.account.device.user, &mut writes);
         Durable::new(writes, ()).persist(&mut self.journal).map_err(Error::Store)?;
+        self.store()?;
         self.account.own = Some(Arc::new(own));
         self.packages = KeyPackages::load(&self.journal)?;
         Ok(())

@@ -15,6 +15,7 @@ use super::requests::{Pause, RoomTicket, Ticket};
 use super::to_device::commit_of;
 use crate::error::Error;
 use crate::id::{RequestId, RoomId};
+use crate::ledger::Ledger;
 use crate::names::{key_package_algorithm, unbase64};
 use crate::request::{Failure, Response};
 use crate::room::Room;
@@ -43,6 +44,20 @@ impl<J: Journal> Machine<J> {
         let mut report = std::mem::take(&mut self.untold);
         let Some(ticket) = self.tickets.get(id).cloned() else { return Ok(report) };
         self.pauses.remove(id);
+        let answered = self.answer(ticket, response, now, entropy, &mut report);
+        self.conclude(answered)?;
+        self.tickets.remove(id);
+        Ok(report)
+    }
+
+    fn answer(
+        &mut self,
+        ticket: Ticket,
+        response: Response,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
         match ticket {
             Ticket::Keys => self.keys_uploaded(&json_of(response))?,
             Ticket::Query(number) => self.facts.ended(number, now),
@@ -52,13 +67,16 @@ impl<J: Journal> Machine<J> {
             },
             Ticket::Room(room, ticket) => {
                 if self.known_room(&room)?.is_some() {
-                    self.answer_room(&room, ticket, response, now, entropy, &mut report)?;
-                    self.flush(&room)?;
+                    let repeatable = ticket.is_repeatable();
+                    self.answer_room(&room, ticket, response, now, entropy, report)?;
+                    match repeatable {
+                        true => self.flush_later(&room),
+                        false => self.flush(&room)?,
+                    }
                 }
             }
         }
-        self.tickets.remove(id);
-        Ok(report)
+        Ok(())
     }
 
     fn answer_room(
@@ -92,8 +110,7 @@ impl<J: Journal> Machine<J> {
                 let event_id = event_id_of(&json_of(response))?;
                 let Some(Item::Draft(draft)) = room.queue.get(&number) else { return Ok(()) };
                 let place = draft.place;
-                room.record.trouble = None;
-                room.save();
+                room.forget_trouble();
                 if let Some(row) = room.row(&self.journal, place)? {
                     room.finish_draft(place, row, &event_id, None);
                 }
@@ -204,7 +221,26 @@ impl<J: Journal> Machine<J> {
     ) -> Result<Report, Error<J::Error>> {
         let mut report = std::mem::take(&mut self.untold);
         let Some(ticket) = self.tickets.remove(id) else { return Ok(report) };
-        let given_up = match (ticket, &failure.permanent) {
+        let failed = self.fail(ticket, &failure, now, entropy, &mut report);
+        let given_up = self.conclude(failed)?;
+        if given_up {
+            self.pauses.remove(id);
+        } else {
+            self.pause(id, failure.retry_after_ms, now);
+        }
+        Ok(report)
+    }
+
+    /// `true` when the request does not come again in this form.
+    fn fail(
+        &mut self,
+        ticket: Ticket,
+        failure: &Failure,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<bool, Error<J::Error>> {
+        Ok(match (ticket, &failure.permanent) {
             (Ticket::Keys, Some(_)) => {
                 self.keys_refused()?;
                 false
@@ -223,18 +259,12 @@ impl<J: Journal> Machine<J> {
             }
             (Ticket::Room(room, ticket), permanent) if self.known_room(&room)?.is_some() => {
                 let code = permanent.as_deref();
-                let given_up = self.fail_room(&room, ticket, code, now, entropy, &mut report)?;
+                let given_up = self.fail_room(&room, ticket, code, now, entropy, report)?;
                 self.flush(&room)?;
                 given_up
             }
             _ => false,
-        };
-        if given_up {
-            self.pauses.remove(id);
-        } else {
-            self.pause(id, failure.retry_after_ms, now);
-        }
-        Ok(report)
+        })
     }
 
     fn pause(&mut self, id: &RequestId, retry_after_ms: Option<u64>, now: Timestamp) {
@@ -302,7 +332,7 @@ impl<J: Journal> Machine<J> {
         let Some(Item::Commit(commit)) = room.queue.get(&number).cloned() else { return Ok(()) };
         room.note_trouble(code, "the server refused a commit", report);
         let input = Input::Abandoned { epoch: commit.epoch.id };
-        let then = |room: &mut Room, _: &J, _: &crate::room::absorb::Absorbed| {
+        let then = |room: &mut Room, _: &Ledger<J>, _: &crate::room::absorb::Absorbed| {
             room.drop_item(number);
             Ok(())
         };
@@ -346,7 +376,8 @@ impl Room {
         let media = |bytes: &[u8]| Media { url: url.to_owned(), sha256: Sha256::digest(bytes).into() };
         match self.queue.get(&number).cloned() {
             Some(Item::Commit(mut commit)) => {
-                commit.media = Some(media(&commit.group_info));
+                // It is large, and is not needed any more.
+                commit.media = Some(media(&std::mem::take(&mut commit.group_info)));
                 self.keep_item(number, Item::Commit(commit));
             }
             Some(Item::Welcome(mut welcome)) => {
@@ -354,6 +385,12 @@ impl Room {
                 self.keep_item(number, Item::Welcome(welcome));
             }
             _ => {}
+        }
+    }
+
+    fn forget_trouble(&mut self) {
+        if self.record.trouble.take().is_some() {
+            self.save();
         }
     }
 

@@ -12,6 +12,7 @@ use dmls::journal::{Durable, Journal};
 use super::Machine;
 use crate::error::Error;
 use crate::id::RoomId;
+use crate::ledger::Ledger;
 use crate::room::Room;
 use crate::room::absorb::Absorbed;
 use crate::view::Report;
@@ -52,6 +53,13 @@ impl<J: Journal> Machine<J> {
         Ok(())
     }
 
+    /// Leaves what gathered in the room to the next transaction: it comes again if there is none before a crash.
+    pub(super) fn flush_later(&mut self, id: &RoomId) {
+        let Some(room) = self.rooms.get_mut(id).filter(|room| room.has_writes()) else { return };
+        self.journal.wait(room.take_writes());
+        self.known.insert(id.clone());
+    }
+
     /// A room in memory is ahead of the disk: it is read again when it is needed, and what it told of its users with it.
     pub(super) fn lose(&mut self, id: &RoomId) {
         self.rooms.remove(id);
@@ -90,7 +98,7 @@ impl<J: Journal> Machine<J> {
         entropy: &mut dyn Entropy,
         report: &mut Report,
         call: impl FnOnce(&mut Group, &mut dyn Entropy) -> Result<Durable<Outcome>, GroupError>,
-        then: impl FnOnce(&mut Room, &J, &Absorbed) -> Result<(), Error<J::Error>>,
+        then: impl FnOnce(&mut Room, &Ledger<J>, &Absorbed) -> Result<(), Error<J::Error>>,
     ) -> Result<Option<Verdict>, Error<J::Error>> {
         match self.try_call(id, entropy, report, call, then)? {
             Ok(verdict) => Ok(verdict),
@@ -105,7 +113,7 @@ impl<J: Journal> Machine<J> {
         entropy: &mut dyn Entropy,
         report: &mut Report,
         call: impl FnOnce(&mut Group, &mut dyn Entropy) -> Result<Durable<Outcome>, GroupError>,
-        then: impl FnOnce(&mut Room, &J, &Absorbed) -> Result<(), Error<J::Error>>,
+        then: impl FnOnce(&mut Room, &Ledger<J>, &Absorbed) -> Result<(), Error<J::Error>>,
     ) -> Result<Result<Option<Verdict>, GroupError>, Error<J::Error>> {
         let Some(room) = self.rooms.get_mut(id) else { return Ok(Ok(None)) };
         let durable = match call(&mut room.group, entropy) {
@@ -149,9 +157,6 @@ impl<J: Journal> Machine<J> {
             report.remarks.push(room.remark(None, None, "group", &error.to_string()));
         }
         self.flush(id)?;
-        if let GroupError::Mls(_) = error {
-            self.lose(id);
-        }
         Ok(())
     }
 }

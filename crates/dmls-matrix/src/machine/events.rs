@@ -11,6 +11,7 @@ use super::Machine;
 use super::calls::note_changed;
 use crate::error::Error;
 use crate::id::RoomId;
+use crate::ledger::Ledger;
 use crate::names::ENCRYPTED;
 use crate::room::Room;
 use crate::room::members::Departure;
@@ -102,7 +103,8 @@ impl<J: Journal> Machine<J> {
             {
                 *before = place.just_before();
             }
-            return self.flush(id);
+            self.flush_later(id);
+            return Ok(());
         }
         let sealed = if room::is_ours(event.content) {
             room::parse(id, event.content)
@@ -182,7 +184,8 @@ impl<J: Journal> Machine<J> {
         if let Some(place) = room.place(&self.journal, &name)? {
             if event.sender == user && room.take_echo(&self.journal, place, event, &name.key(), placing)? {
                 note_changed(report, id);
-                return self.flush(id);
+                self.flush_later(id);
+                return Ok(());
             }
             if let Some(code) = room.copy_code(&self.journal, place, event.sender)? {
                 let refused = Refused { code, epoch: Some(epoch.into()) };
@@ -198,7 +201,7 @@ impl<J: Journal> Machine<J> {
             commit: Some(epoch.locator).filter(|locator| !locator.0.is_empty()),
         };
         let mut told = None;
-        let then = |room: &mut Room, journal: &J, absorbed: &crate::room::absorb::Absorbed| {
+        let then = |room: &mut Room, journal: &Ledger<J>, absorbed: &crate::room::absorb::Absorbed| {
             told = room.list_judged(journal, event, row, &absorbed.verdict, placing)?;
             Ok(())
         };
@@ -223,7 +226,7 @@ impl<J: Journal> Machine<J> {
         commit.welcomes.retain(|welcome| room.desires(&self.facts, WelcomeItem::device(welcome)));
         let txn_id = crate::room::queue::fresh_name(entropy)?;
         let input = Input::Published { epoch: commit.epoch.id, locator: Locator(event_id.to_owned()) };
-        let then = |room: &mut Room, _: &J, _: &crate::room::absorb::Absorbed| {
+        let then = |room: &mut Room, _: &Ledger<J>, _: &crate::room::absorb::Absorbed| {
             room.finish_commit(number, *commit, event_id, txn_id);
             Ok(())
         };
@@ -346,6 +349,11 @@ impl Room {
         let Some(mut row) = self.row(journal, place)?.filter(|row| !row.in_order) else { return Ok(false) };
         let RowState::Readable { device, message_id, .. } = row.state.clone() else { return Ok(false) };
         (row.in_order, row.ts) = (true, event.ts);
+        // Nothing was listed after it: it is where the timeline has it.
+        if matches!(placing, Placing::After(_)) && self.last_place == Some(place) {
+            self.keep_row(place, &row);
+            return Ok(true);
+        }
         let to = self.free_place(journal, placing.anchor())?;
         self.drop_row(place);
         self.keep_row(to, &row);

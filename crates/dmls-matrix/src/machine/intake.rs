@@ -1,6 +1,5 @@
 //! What comes in: sync, state, timeline, facts. Order: rooms, then to-device messages, the position last.
 
-use dmls::defence;
 use dmls::entropy::Entropy;
 use dmls::id::{Locator, Timestamp};
 use dmls::input::Input;
@@ -36,18 +35,31 @@ impl<J: Journal> Machine<J> {
         entropy: &mut dyn Entropy,
     ) -> Result<Report, Error<J::Error>> {
         self.own()?;
+        let taken = self.take_sync(sync, now, entropy);
+        self.conclude(taken)
+    }
+
+    /// What a room shows is shown again until the position is stored, so it may wait where nothing else must be stored.
+    /// To-device messages do not come again.
+    fn take_sync(
+        &mut self,
+        sync: SyncInput,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Report, Error<J::Error>> {
         self.synced = Some(now);
         let mut report = std::mem::take(&mut self.untold);
         self.take_key_counts(sync.one_time_key_counts.as_ref(), sync.unused_fallback.as_deref(), now)?;
-        self.mark_devices_changed(&sync.changed_devices)?;
+        self.note_changed_devices(&sync.changed_devices)?;
         for (room, input) in sync.rooms {
             self.take_room(&room, input, now, entropy, &mut report)?;
+            self.unload()?;
         }
         for event in sync.to_device {
             self.take_to_device(event, now, entropy, &mut report)?;
+            self.unload()?;
         }
-        let write = table::put(table::ACCOUNT, POSITION.to_vec(), &sync.next_batch);
-        Durable::new(vec![write], ()).persist(&mut self.journal).map_err(Error::Store)?;
+        self.journal.wait(vec![table::put(table::ACCOUNT, POSITION.to_vec(), &sync.next_batch)]);
         self.position = Some(sync.next_batch);
         Ok(report)
     }
@@ -66,9 +78,22 @@ impl<J: Journal> Machine<J> {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Report, Error<J::Error>> {
+        let taken = self.take_room_events(room, events, source, now, entropy);
+        self.store()?;
+        taken
+    }
+
+    fn take_room_events(
+        &mut self,
+        room: &RoomId,
+        events: &[Value],
+        source: Source,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Report, Error<J::Error>> {
         let mut report = std::mem::take(&mut self.untold);
         let Some(known) = self.known_room(room)? else { return Err(Error::UnknownRoom(room.clone())) };
-        let major = known.record.next_major;
+        let major = known.marks.next_major;
         let mut placing = match source {
             Source::Timeline => known.live_places(),
             Source::Backwards => Placing::Before(Place { major, minor: Place::FIRST }),
@@ -88,12 +113,23 @@ impl<J: Journal> Machine<J> {
     ) -> Result<Report, Error<J::Error>> {
         let mut report = std::mem::take(&mut self.untold);
         let departures = self.take_state(room, events)?;
-        self.settle_members(room, departures, now, entropy, &mut report)?;
-        Ok(report)
+        let settled = self.settle_members(room, departures, now, entropy, &mut report);
+        self.store()?;
+        settled.map(|()| report)
     }
 
     /// Takes in the verified devices of one user: the newest answer of that user's server.
     pub fn receive_device_facts(
+        &mut self,
+        facts: UserDevices,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Report, Error<J::Error>> {
+        let taken = self.take_device_facts(facts, now, entropy);
+        self.conclude(taken)
+    }
+
+    fn take_device_facts(
         &mut self,
         facts: UserDevices,
         now: Timestamp,
@@ -119,6 +155,11 @@ impl<J: Journal> Machine<J> {
 
     /// Marks the devices of users as out of date, as if a sync had said so.
     pub fn mark_devices_changed(&mut self, users: &[String]) -> Result<(), Error<J::Error>> {
+        let marked = self.note_changed_devices(users);
+        self.conclude(marked)
+    }
+
+    fn note_changed_devices(&mut self, users: &[String]) -> Result<(), Error<J::Error>> {
         let mut writes = Vec::new();
         for user in users {
             self.facts.changed(user, &mut writes);
@@ -127,15 +168,7 @@ impl<J: Journal> Machine<J> {
     }
 
     fn store_facts(&mut self, writes: Vec<dmls::journal::Write>) -> Result<(), Error<J::Error>> {
-        if writes.is_empty() {
-            return Ok(());
-        }
-        let stored = Durable::new(writes, ()).persist(&mut self.journal);
-        if let Err(error) = stored {
-            self.facts = super::facts::FactBook::load(&self.journal)?;
-            return Err(Error::Store(error));
-        }
-        Ok(())
+        Durable::new(writes, ()).persist(&mut self.journal).map_err(Error::Store)
     }
 
     fn take_room(
@@ -160,30 +193,33 @@ impl<J: Journal> Machine<J> {
         if input.section == Section::Invite {
             self.take_invite_state(id, &input.state);
             super::calls::note_changed(report, id);
-            return self.flush(id);
+            self.flush_later(id);
+            return Ok(());
         }
         let mut departures = self.take_state(id, &input.state)?;
         let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
         let mut placing = room.live_places();
         room.note_gap(&input, &placing);
         // Before a gap another branch of the room's history may lie: its state can show who has long left.
-        room.record.members_stale |=
-            membership == Membership::Joined && (input.limited || names_members(&input.state)) && defence::on("Z2");
+        if input.limited || names_members(&input.state) {
+            room.doubt_members();
+        }
         departures.extend(self.take_events(id, &input.timeline, &mut placing, now, entropy, report)?);
         if let Some(room) = self.rooms.get_mut(id)
             && room.record.encryption == Encryption::Dmls
         {
             room.note_newest(&input.timeline);
-            let own_member = room.is_joined(&user);
-            room.record.members_stale |= membership == Membership::Joined && !own_member;
-            room.save();
+            if membership == Membership::Joined && !room.is_joined(&user) {
+                room.ask_for_members();
+            }
         }
         self.settle_members(id, departures, now, entropy, report)?;
         // The device may have crashed before it heard that the room was made (SPEC §7.8).
         if is_created_by(&input, &self.account.device) {
             self.begin(id, now, entropy, report)?;
         }
-        self.flush(id)
+        self.flush_later(id);
+        Ok(())
     }
 
     /// Stripped state: only what people are shown.
@@ -229,13 +265,15 @@ impl<J: Journal> Machine<J> {
     ) -> Result<(), Error<J::Error>> {
         let encrypted = self.rooms.get(id).is_some_and(|room| room.record.encryption == Encryption::Dmls);
         if !encrypted {
-            return self.flush(id);
+            self.flush_later(id);
+            return Ok(());
         }
         for Departure { user, event } in departures {
             self.handle(id, Input::Departed { user, event: Locator(event) }, now, entropy, report)?;
         }
         self.refresh_desired(id, now, entropy, report)?;
-        self.flush(id)
+        self.flush_later(id);
+        Ok(())
     }
 
     /// Gives the core D anew if members or devices changed.
@@ -305,7 +343,7 @@ impl crate::room::Room {
         let (true, Some(from)) = (input.limited, &input.prev_batch) else { return };
         let before = placing.anchor().just_before();
         let gap = |until| Gap { from: from.clone(), before, until, pages_left: MAX_GAP_PAGES };
-        match (self.record.newest_event.clone(), self.record.gap.take()) {
+        match (self.marks.newest_event.clone(), self.record.gap.take()) {
             (None, _) => self.record.beginning = Some(gap(None)),
             // Below a gap that is still open the same holds: paging goes on down to where that one ends.
             (_, Some(Gap { until: Some(until), .. })) => self.record.gap = Some(gap(Some(until))),
@@ -319,7 +357,7 @@ impl crate::room::Room {
 
     fn note_newest(&mut self, timeline: &[Value]) {
         if let Some(newest) = timeline.iter().rev().find_map(|event| crate::wire::id(event, "event_id")) {
-            self.record.newest_event = Some(newest.to_owned());
+            self.note_newest_event(newest);
         }
     }
 }

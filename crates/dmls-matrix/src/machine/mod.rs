@@ -20,11 +20,13 @@ mod to_device;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dmls::id::{Device, SignatureKey, Timestamp};
-use dmls::journal::Journal;
+use dmls::journal::{Journal, Write};
 use dmls::package::KeyPackages;
+use dmls::suite::{Suite, X25519_ED25519};
 
 use crate::error::Error;
 use crate::id::{RequestId, RoomId};
+use crate::ledger::Ledger;
 use crate::room::Room;
 use crate::table;
 use crate::view::Report;
@@ -45,7 +47,7 @@ pub struct CredentialRequest {
 }
 
 /// Times and limits, with the defaults of the protocol.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Parameters {
     /// How long a device of D waits for a Welcome before it joins by external commit, in milliseconds.
     pub external_join_after: u64,
@@ -55,11 +57,14 @@ pub struct Parameters {
     pub refill_below: u64,
     /// Bytes of MLSMessage that fit into one room event.
     pub event_limit: usize,
+    /// The cipher suite of this device's keys.
+    pub suite: &'static dyn Suite,
 }
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { external_join_after: 20_000, key_packages: 50, refill_below: 25, event_limit: 47_000 }
+        let suite = X25519_ED25519;
+        Self { external_join_after: 20_000, key_packages: 50, refill_below: 25, event_limit: 47_000, suite }
     }
 }
 
@@ -78,10 +83,12 @@ pub enum Source {
 /// request of [`Machine::outgoing_requests`] and hand each answer to [`Machine::mark_request_as_sent`] or
 /// [`Machine::mark_request_as_failed`]; sync again, at the latest when [`Machine::next_wake`] says so.
 ///
-/// Every call is one or more transactions of the journal; a request is handed out only after everything it depends on
-/// is stored. After a store error nothing of the affected room stays in memory.
+/// A call is at most one transaction of the journal, or several if it is very large; what a call gives out, it gives out
+/// after everything that this depends on is stored. What comes again by itself after a crash may wait for the next
+/// transaction, in which it costs little: that a message was taken by the server, and syncs that showed nothing new.
+/// A host that ends calls [`Machine::store`]. After a store error nothing stays in memory that is not stored.
 pub struct Machine<J: Journal> {
-    journal: J,
+    journal: Ledger<J>,
     parameters: Parameters,
     account: Account,
     keys: KeyState,
@@ -114,7 +121,8 @@ impl<J: Journal> Machine<J> {
 
     /// Opens the machine with other parameters.
     pub fn open_with(journal: J, device: Device, parameters: Parameters) -> Result<Self, Error<J::Error>> {
-        let account = Account::load(device, &journal)?;
+        let journal = Ledger::new(journal);
+        let account = Account::load(device, parameters.suite, &journal)?;
         Ok(Self {
             parameters,
             account,
@@ -135,19 +143,63 @@ impl<J: Journal> Machine<J> {
         })
     }
 
-    /// Closes the machine and gives the journal back.
+    /// Closes the machine, as a crash would: [`Machine::store`] first. Gives the journal back.
     pub fn into_journal(self) -> J {
-        self.journal
+        self.journal.into_journal()
     }
 
     /// The journal, to read the host's own tables.
     pub fn journal(&self) -> &J {
-        &self.journal
+        self.journal.journal()
     }
 
     /// The journal, for the host's own tables.
     pub fn journal_mut(&mut self) -> &mut J {
-        &mut self.journal
+        self.journal.journal_mut()
+    }
+
+    /// Stores what may wait: before the machine is closed, and before the journal is asked to forget what was deleted.
+    pub fn store(&mut self) -> Result<(), Error<J::Error>> {
+        let stored = self.journal.store();
+        stored.map_err(|error| {
+            // If it cannot be read either, the next call says so.
+            let _ = self.reload();
+            Error::Store(error)
+        })
+    }
+
+    /// What waits for the next transaction and is lost in a crash.
+    pub fn unstored(&self) -> Vec<Write> {
+        self.journal.unstored()
+    }
+
+    /// The end of a call: what may not wait is stored, also what was done before an error came.
+    fn conclude<T>(&mut self, done: Result<T, Error<J::Error>>) -> Result<T, Error<J::Error>> {
+        if self.journal.is_due() {
+            self.store()?;
+        }
+        done
+    }
+
+    /// In the middle of a call that takes in more than memory should hold.
+    fn unload(&mut self) -> Result<(), Error<J::Error>> {
+        if self.journal.is_full() { self.store() } else { Ok(()) }
+    }
+
+    /// After a failed store all that is in memory may be ahead of the disk.
+    fn reload(&mut self) -> Result<(), Error<J::Error>> {
+        self.rooms.clear();
+        self.broken.clear();
+        // Without a position everything is shown again.
+        self.position = None;
+        self.known = known_rooms(&self.journal)?;
+        self.account = Account::load(self.account.device.clone(), self.parameters.suite, &self.journal)?;
+        self.keys = KeyState::load(&self.journal)?;
+        self.packages = KeyPackages::load(&self.journal)?;
+        self.facts = FactBook::load(&self.journal)?;
+        self.welcomes = to_device::load_welcomes(&self.journal)?;
+        self.position = table::get(&self.journal, &[], table::ACCOUNT, POSITION)?;
+        Ok(())
     }
 }
 

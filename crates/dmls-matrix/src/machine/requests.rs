@@ -52,6 +52,11 @@ pub(super) enum RoomTicket {
 }
 
 impl RoomTicket {
+    /// Whether the request may be repeated after a crash: it has a transaction id, and nothing else follows from it.
+    pub(super) fn is_repeatable(&self) -> bool {
+        matches!(self, Self::DraftEvent(_) | Self::WelcomeSend(_) | Self::ToDevice(_))
+    }
+
     fn text(&self) -> String {
         match self {
             Self::Claim(number) => format!("claim {number}"),
@@ -101,13 +106,8 @@ impl<J: Journal> Machine<J> {
         if self.account.own.is_none() {
             return Ok(Vec::new());
         }
-        self.tend_keys(now, entropy)?;
-        let mut report = std::mem::take(&mut self.untold);
-        let ids: Vec<_> = self.known.iter().cloned().collect();
-        for id in &ids {
-            self.tend_room(id, now, entropy, &mut report)?;
-        }
-        self.untold = report;
+        let tended = self.tend(now, entropy);
+        self.conclude(tended)?;
         self.facts.start(now);
         let mut listing = Listing { now, pauses: &self.pauses, out: Vec::new(), tickets: BTreeMap::new() };
         self.list_account(&mut listing);
@@ -122,6 +122,19 @@ impl<J: Journal> Machine<J> {
         self.tickets = tickets;
         self.wake = self.next_action(now);
         Ok(out)
+    }
+
+    /// Does what is due, in every room.
+    fn tend(&mut self, now: Timestamp, entropy: &mut dyn Entropy) -> Result<(), Error<J::Error>> {
+        self.tend_keys(now, entropy)?;
+        let mut report = std::mem::take(&mut self.untold);
+        let ids: Vec<_> = self.known.iter().cloned().collect();
+        for id in &ids {
+            self.tend_room(id, now, entropy, &mut report)?;
+            self.unload()?;
+        }
+        self.untold = report;
+        Ok(())
     }
 
     fn list_account(&self, listing: &mut Listing<'_>) {

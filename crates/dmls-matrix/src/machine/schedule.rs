@@ -14,8 +14,8 @@ use crate::error::Error;
 use crate::id::RoomId;
 use crate::plaintext;
 use crate::room::Room;
-use crate::room::queue::{Item, SealedDraft, fresh_name};
-use crate::room::record::{EntryPoint, SealedAs};
+use crate::room::queue::{Draft, Item, SealedDraft, fresh_name};
+use crate::room::record::{EntryPoint, Place, RowState, SealedAs};
 use crate::room::rows::Name;
 use crate::view::{EpochName, Report};
 
@@ -39,7 +39,7 @@ impl<J: Journal> Machine<J> {
         entropy: &mut dyn Entropy,
         report: &mut Report,
     ) -> Result<(), Error<J::Error>> {
-        let in_touch = self.synced.is_some_and(|synced| now <= synced.plus(IN_TOUCH));
+        let in_touch = self.is_in_touch(now);
         let Some(room) = self.room(id)?.filter(|room| room.is_active()) else { return Ok(()) };
         room.note_gap_open(now);
         if in_touch && room.tick_is_due(now) {
@@ -61,6 +61,11 @@ impl<J: Journal> Machine<J> {
             room.tend_searches(&own, now, entropy)?;
         }
         self.flush(id)
+    }
+
+    /// Whether the homeserver is within reach.
+    pub(super) fn is_in_touch(&self, now: Timestamp) -> bool {
+        self.synced.is_some_and(|synced| now <= synced.plus(IN_TOUCH))
     }
 
     /// Joins by external commit once nobody sent a Welcome for long enough (SPEC §5.5).
@@ -253,11 +258,27 @@ impl<J: Journal> Machine<J> {
         if draft.sealed.is_some() || !matches!(room.group.readiness(), Readiness::Ready(_)) {
             return Ok(());
         }
-        let txn_id = fresh_name(entropy)?;
-        let content = serde_json::from_str(&draft.content).map_err(|_| Error::Damaged(crate::table::OUTBOX.0))?;
-        let room_id = room.id.clone();
+        self.seal_draft(id, number, draft.place, now, entropy, report)
+    }
+
+    /// Seals the own message that is listed at `place`; the used key, the row and the request are one transaction.
+    fn seal_draft(
+        &mut self,
+        id: &RoomId,
+        number: u64,
+        place: Place,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
+        let damaged = || Error::Damaged(crate::table::MESSAGE.0);
+        let mut row = room.row(&self.journal, place)?.ok_or_else(damaged)?;
+        let RowState::Readable { message_id, event_type, content, .. } = &row.state else { return Err(damaged()) };
+        let content = serde_json::from_str(content).map_err(|_| damaged())?;
+        let (txn_id, room_id) = (fresh_name(entropy)?, room.id.clone());
         let mut compose = |context: &dmls::group::SealContext<'_>| {
-            plaintext::compose(context, &room_id, &draft.message_id, &draft.event_type, &content)
+            plaintext::compose(context, &room_id, message_id, event_type, &content)
         };
         let durable = match room.group.seal(&mut compose, now, entropy) {
             Ok(durable) => durable,
@@ -267,20 +288,15 @@ impl<J: Journal> Machine<J> {
                 return Ok(());
             }
         };
-        let row = room.row(&self.journal, draft.place)?;
         let durable = durable.and_then(|sealed, writes| {
             let name = EpochName { height: sealed.epoch.height, creator: sealed.epoch.creator.clone() };
-            if let Some(mut row) = row {
-                (row.epoch_id, row.epoch) = (Some(sealed.epoch.id), Some(name));
-                row.sealed.push(SealedAs { key: Name::Ciphertext(&sealed.bytes).key().into(), event: None });
-                room.keep_row(draft.place, &row);
-            }
-            room.name_row(&Name::Ciphertext(&sealed.bytes), draft.place);
-            let sealed = SealedDraft { epoch: sealed.epoch, txn_id, bytes: sealed.bytes };
+            (row.epoch_id, row.epoch) = (Some(sealed.epoch.id), Some(name));
+            row.sealed.push(SealedAs { key: Name::Ciphertext(&sealed.bytes).key().into(), event: None });
+            room.keep_row(place, &row);
+            room.name_row(&Name::Ciphertext(&sealed.bytes), place);
             room.updates.tries = 0;
-            let mut draft = draft.clone();
-            draft.sealed = Some(sealed);
-            room.keep_item(number, Item::Draft(draft));
+            let sealed = SealedDraft { epoch: sealed.epoch, txn_id, bytes: sealed.bytes };
+            room.keep_item(number, Item::Draft(Draft { place, sealed: Some(sealed) }));
             writes.append(&mut room.take_writes());
         });
         let stored = durable.persist(&mut self.journal);

@@ -46,9 +46,9 @@ impl<J: Journal> Machine<J> {
             return Err(Error::UnknownRoom(room.clone()));
         }
         let mut report = std::mem::take(&mut self.untold);
-        self.begin(room, now, entropy, &mut report)?;
+        let begun = self.begin(room, now, entropy, &mut report).and_then(|()| self.flush(room));
         self.untold = report;
-        self.flush(room)
+        self.conclude(begun)
     }
 
     /// Makes the genesis epoch of a room without epochs.
@@ -94,7 +94,19 @@ impl<J: Journal> Machine<J> {
         let state = self.writable(room)?;
         state.draft(&device, &message_id, event_type, &content, now);
         self.flush(room)?;
-        Ok(message_id)
+        self.seal_at_once(room, now, entropy);
+        self.conclude(Ok(message_id))
+    }
+
+    /// Does what is due in a room, in the transaction that keeps a message: where nothing is in the way it is sealed there.
+    /// A device that was away hears first what happened.
+    fn seal_at_once(&mut self, room: &RoomId, now: Timestamp, entropy: &mut dyn Entropy) {
+        if self.is_in_touch(now) {
+            let mut report = std::mem::take(&mut self.untold);
+            // The message is kept; what fails here fails again when requests are listed.
+            let _ = self.tend_room(room, now, entropy, &mut report);
+            self.untold = report;
+        }
     }
 
     /// Asks for a rekey: a commit with a fresh leaf as soon as this device may commit.
@@ -102,7 +114,8 @@ impl<J: Journal> Machine<J> {
         let state = self.writable(room)?;
         state.record.update_wanted = true;
         state.save();
-        self.flush(room)
+        let kept = self.flush(room);
+        self.conclude(kept)
     }
 
     /// The room, if this user may write to it.
@@ -160,12 +173,6 @@ impl Room {
         };
         self.keep_row(place, &row);
         self.name_row(&Name::Message(own, &message_id.0), place);
-        self.enqueue(Item::Draft(Draft {
-            message_id: message_id.clone(),
-            event_type: event_type.to_owned(),
-            content: content.to_string(),
-            place,
-            sealed: None,
-        }));
+        self.enqueue(Item::Draft(Draft { place, sealed: None }));
     }
 }

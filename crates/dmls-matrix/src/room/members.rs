@@ -67,6 +67,13 @@ impl Room {
     /// The list of members is asked for before anything else is built upon it.
     pub(crate) fn doubt_members(&mut self) {
         if self.record.membership == Membership::Joined && defence::on("Z2") {
+            self.ask_for_members();
+        }
+    }
+
+    /// The list of members is asked for.
+    pub(crate) fn ask_for_members(&mut self) {
+        if !self.record.members_stale {
             self.record.members_stale = true;
             self.save();
         }

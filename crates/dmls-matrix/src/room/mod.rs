@@ -26,7 +26,7 @@ use crate::wire::room::Media;
 
 use claims::Claims;
 use queue::Item;
-use record::{EntryPoint, Hearsay, Member, RoomRecord, Search};
+use record::{EntryPoint, Hearsay, Marks, Member, Place, RoomRecord, Search, Tally};
 
 /// Raw commits kept in memory for Welcomes that name them.
 const MAX_RECENT: usize = 32;
@@ -35,6 +35,9 @@ const MAX_RECENT: usize = 32;
 pub(crate) struct Room {
     pub(crate) id: RoomId,
     pub(crate) record: RoomRecord,
+    pub(crate) marks: Marks,
+    /// Messages opened, by epoch and sender, the oldest first: shows what is missing.
+    pub(crate) tallies: BTreeMap<u64, Tally>,
     pub(crate) members: BTreeMap<String, Member>,
     pub(crate) queue: BTreeMap<u64, Item>,
     pub(crate) hearsay: BTreeMap<EpochId, Vec<Hearsay>>,
@@ -43,7 +46,13 @@ pub(crate) struct Room {
     pub(crate) writes: Vec<Write>,
     /// The record changed and is to be stored with them.
     unsaved: bool,
+    /// The marks moved and are to be stored with them.
+    moved: bool,
 
+    /// The first major place that was given out since the room was read.
+    first_major: u64,
+    /// The last place of the list, once a message was listed since then.
+    pub(crate) last_place: Option<Place>,
     pub(crate) claims: Claims,
     /// Commits seen lately: event id and MLSMessage.
     pub(crate) recent: VecDeque<(String, Vec<u8>)>,
@@ -92,6 +101,9 @@ impl Room {
         let settings = Settings { commit_limit, ..Settings::default() };
         let group = Group::load(GroupId::new(id.as_str()), own, settings, records)?;
         let record = table::get(records, &[], table::ROOM, &table::room_key(&id))?.unwrap_or_default();
+        let marks: Marks = table::get(records, &[], table::MARKS, &table::room_key(&id))?.unwrap_or_default();
+        let first_major = marks.next_major;
+        let tallies = table::scan(records, table::TALLY, &id)?.into_iter().filter_map(number_key).collect();
         let members = table::scan(records, table::MEMBER, &id)?.into_iter().filter_map(text_key).collect();
         let queue = table::scan(records, table::OUTBOX, &id)?.into_iter().filter_map(number_key).collect();
         let hearsay = table::scan(records, table::HEARSAY, &id)?.into_iter().filter_map(epoch_key).collect();
@@ -99,6 +111,8 @@ impl Room {
         Ok(Self {
             id,
             record,
+            marks,
+            tallies,
             members,
             queue,
             hearsay,
@@ -106,6 +120,9 @@ impl Room {
             group,
             writes: Vec::new(),
             unsaved: false,
+            moved: false,
+            first_major,
+            last_place: None,
             claims: Claims::default(),
             recent: VecDeque::new(),
             welcomed: BTreeSet::new(),
@@ -132,13 +149,48 @@ impl Room {
         self.unsaved = true;
     }
 
-    /// Whether there is anything to store.
-    pub(crate) fn has_writes(&self) -> bool {
-        self.unsaved || !self.writes.is_empty()
+    /// The next number in the outbox.
+    fn next_number(&mut self) -> u64 {
+        let number = self.marks.next_item;
+        self.marks.next_item += 1;
+        self.moved = true;
+        number
     }
 
-    /// What is to be stored in the next transaction, the room record with it.
+    /// The next major place of messages.
+    pub(crate) fn next_major(&mut self) -> u64 {
+        let major = self.marks.next_major;
+        self.marks.next_major += 1;
+        self.moved = true;
+        major
+    }
+
+    /// A message stands at `place` now.
+    pub(crate) fn note_place(&mut self, place: Place) {
+        // Whether an older place is the last is not known.
+        if place.major >= self.first_major {
+            self.last_place = self.last_place.max(Some(place));
+        }
+    }
+
+    /// The newest timeline event that was taken in.
+    pub(crate) fn note_newest_event(&mut self, event_id: &str) {
+        if self.marks.newest_event.as_deref() != Some(event_id) {
+            self.marks.newest_event = Some(event_id.to_owned());
+            self.moved = true;
+        }
+    }
+
+    /// Whether there is anything to store.
+    pub(crate) fn has_writes(&self) -> bool {
+        self.unsaved || self.moved || !self.writes.is_empty()
+    }
+
+    /// What is to be stored in the next transaction, room record and marks with it.
     pub(crate) fn take_writes(&mut self) -> Vec<Write> {
+        if std::mem::take(&mut self.moved) {
+            self.writes.push(table::put(table::MARKS, table::room_key(&self.id), &self.marks));
+        }
         if std::mem::take(&mut self.unsaved) {
             self.writes.push(table::put(table::ROOM, table::room_key(&self.id), &self.record));
         }
@@ -147,9 +199,7 @@ impl Room {
 
     /// Puts an item at the end of the outbox.
     pub(crate) fn enqueue(&mut self, item: Item) -> u64 {
-        let number = self.record.next_item;
-        self.record.next_item += 1;
-        self.save();
+        let number = self.next_number();
         self.keep_item(number, item);
         number
     }

@@ -7,7 +7,6 @@ use dmls::input::BaseProof;
 use serde::{Deserialize, Serialize};
 
 use super::record::Place;
-use crate::id::MessageId;
 use crate::wire::room::Media;
 
 /// One thing to be sent.
@@ -86,10 +85,7 @@ impl WelcomeItem {
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Draft {
-    pub(crate) message_id: MessageId,
-    pub(crate) event_type: String,
-    /// JSON text.
-    pub(crate) content: String,
+    /// Where it is listed, with its content.
     pub(crate) place: Place,
     pub(crate) sealed: Option<SealedDraft>,
 }

@@ -11,16 +11,12 @@ use crate::id::MessageId;
 use crate::view::{Encryption, EpochName, Membership, UtdCode};
 use crate::wire::room::Media;
 
-/// One room's facts and counters.
+/// One room's facts: what changes seldom.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RoomRecord {
     pub(crate) membership: Membership,
     pub(crate) encryption: Encryption,
     pub(crate) name: Option<String>,
-    /// Next number in the outbox.
-    pub(crate) next_item: u64,
-    /// Next major place of messages.
-    pub(crate) next_major: u64,
     /// A rekey was asked for.
     pub(crate) update_wanted: bool,
     /// Since when this device waits to be in the group, as a joined member.
@@ -35,14 +31,10 @@ pub(crate) struct RoomRecord {
     /// Commits that this device was welcomed with and that no sync and no page has shown yet.
     #[serde(default)]
     pub(crate) unseen: BTreeSet<String>,
-    /// The newest timeline event that was taken in.
-    pub(crate) newest_event: Option<String>,
     /// The list of members may be wrong: ask for it.
     pub(crate) members_stale: bool,
     /// Messages kept that could not be read, by sender.
     pub(crate) unread: BTreeMap<String, u32>,
-    /// Messages opened, by epoch and sender: shows what is missing.
-    pub(crate) tallies: Vec<Tally>,
     /// Code of the last thing that could not be done.
     pub(crate) trouble: Option<String>,
 }
@@ -53,20 +45,33 @@ impl Default for RoomRecord {
             membership: Membership::Left,
             encryption: Encryption::None,
             name: None,
-            next_item: 0,
-            next_major: 1,
             update_wanted: false,
             waiting_since: None,
             entries: Vec::new(),
             gap: None,
             beginning: None,
             unseen: BTreeSet::new(),
-            newest_event: None,
             members_stale: false,
             unread: BTreeMap::new(),
-            tallies: Vec::new(),
             trouble: None,
         }
+    }
+}
+
+/// What moves on with every message.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Marks {
+    /// Next number in the outbox.
+    pub(crate) next_item: u64,
+    /// Next major place of messages.
+    pub(crate) next_major: u64,
+    /// The newest timeline event that was taken in.
+    pub(crate) newest_event: Option<String>,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { next_item: 0, next_major: 1, newest_event: None }
     }
 }
 

@@ -71,6 +71,7 @@ impl Room {
 
     /// Stores a message at its place.
     pub(crate) fn keep_row(&mut self, place: Place, row: &RowRecord) {
+        self.note_place(place);
         self.writes.push(table::put(table::MESSAGE, table::key_in(&self.id, &place.key()), row));
     }
 
@@ -81,10 +82,7 @@ impl Room {
 
     /// A new place after all others.
     pub(crate) fn next_place(&mut self) -> Place {
-        let place = Place { major: self.record.next_major, minor: Place::FIRST };
-        self.record.next_major += 1;
-        self.save();
-        place
+        Place { major: self.next_major(), minor: Place::FIRST }
     }
 
     /// The nearest free place at or before `place`.
@@ -220,31 +218,38 @@ impl Room {
     /// Counts an opened message; a hole in the sender's numbers shows that events are missing, here or where it was
     /// before.
     fn tally(&mut self, opened: &Opened) {
-        let known = self.record.tallies.iter().any(|tally| tally.device == opened.device && tally.is_incomplete());
+        let known = self.tallies.values().any(|tally| tally.device == opened.device && tally.is_incomplete());
         if let Some((before, sent)) = opened.left
             && matches!(self.group.standing(&before), Standing::Held | Standing::Gone)
         {
-            self.tally_of(before, &opened.device).count(sent, 0);
+            self.count(before, &opened.device, sent, 0);
         }
-        self.tally_of(opened.epoch, &opened.device).count(opened.sequence.0.saturating_add(1), 1);
-        let mut of_sender = self.record.tallies.iter().filter(|tally| tally.device == opened.device);
+        self.count(opened.epoch, &opened.device, opened.sequence.0.saturating_add(1), 1);
+        let mut of_sender = self.tallies.values().filter(|tally| tally.device == opened.device);
         if of_sender.any(Tally::is_incomplete) {
             self.paging.ask(!known);
         }
-        self.save();
     }
 
-    fn tally_of(&mut self, epoch: EpochId, device: &Device) -> &mut Tally {
-        let tallies = &mut self.record.tallies;
-        let found = tallies.iter().position(|tally| tally.epoch == epoch && tally.device == *device);
-        let index = found.unwrap_or_else(|| {
-            if tallies.len() >= MAX_TALLIES {
-                tallies.remove(0);
-            }
-            tallies.push(Tally { epoch, device: device.clone(), sent: 0, opened: 0 });
-            tallies.len() - 1
-        });
-        &mut tallies[index]
+    fn count(&mut self, epoch: EpochId, device: &Device, sent: u32, opened: u32) {
+        let known = self.tallies.iter().find(|(_, tally)| tally.epoch == epoch && tally.device == *device);
+        let (number, mut tally) = match known {
+            Some((number, tally)) => (*number, tally.clone()),
+            None => (self.new_tally(), Tally { epoch, device: device.clone(), sent: 0, opened: 0 }),
+        };
+        tally.count(sent, opened);
+        self.writes.push(table::put(table::TALLY, table::key_in(&self.id, &number.to_be_bytes()), &tally));
+        self.tallies.insert(number, tally);
+    }
+
+    /// The number of a new tally, for which the oldest may have to go.
+    fn new_tally(&mut self) -> u64 {
+        if self.tallies.len() >= MAX_TALLIES
+            && let Some((oldest, _)) = self.tallies.pop_first()
+        {
+            self.writes.push(Write::delete(table::TALLY, table::key_in(&self.id, &oldest.to_be_bytes())));
+        }
+        self.tallies.last_key_value().map_or(0, |(newest, _)| newest + 1)
     }
 }
 

@@ -273,7 +273,7 @@ impl Room {
         if self.paging.run.is_some() || !self.paging.wanted || self.paging.next > now || self.record.gap.is_some() {
             return;
         }
-        let complete = !self.record.tallies.iter().any(Tally::is_incomplete);
+        let complete = !self.tallies.values().any(Tally::is_incomplete);
         if complete || self.paging.attempts >= PAGING_PAUSES.len() {
             self.paging.wanted = false;
             return;

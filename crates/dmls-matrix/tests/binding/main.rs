@@ -1,6 +1,6 @@
 //! Several machines on homeservers in memory: everyday life, crashes, splits, bad input.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 mod crash;
 mod everyday;
@@ -8,4 +8,6 @@ mod hostile;
 mod rejoin;
 mod server;
 mod split;
+mod watched;
 mod world;
+mod writes;

@@ -9,12 +9,12 @@ use dmls_matrix::request::{Failure, Request, Response};
 use dmls_matrix::sync::{SyncInput, ToDeviceEvent};
 use dmls_matrix::view::{MessageRow, Remark, Report};
 use dmls_matrix::{Machine, MessageId, RoomId};
-use dmls_store::MemoryStore;
 use ed25519_dalek::{Signer, SigningKey};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::server::{Federation, server_of};
+use crate::watched::Watched;
 
 /// Randomness that is the same in every run.
 pub struct Seeded(u64, Vec<u8>);
@@ -38,7 +38,7 @@ impl Entropy for Seeded {
 
 pub struct Client {
     pub device: Device,
-    pub machine: Option<Machine<MemoryStore>>,
+    pub machine: Option<Machine<Watched>>,
     pub entropy: Seeded,
     pub online: bool,
     pub remarks: Vec<Remark>,
@@ -95,7 +95,7 @@ impl World {
         let mut seed = [0; 32];
         entropy.fill(&mut seed).unwrap();
         let signer = SigningKey::from_bytes(&seed);
-        let mut machine = Machine::open(MemoryStore::new(), device.clone()).unwrap();
+        let mut machine = Machine::open(Watched::new(), device.clone()).unwrap();
         let request = machine.credential_request(&mut entropy).unwrap();
         assert_eq!(request, machine.credential_request(&mut entropy).unwrap());
         let ed25519 = signer.verifying_key().to_bytes();
@@ -158,7 +158,7 @@ impl World {
         let device = self.device(name);
         let content = self.client(name).machine.as_ref().unwrap().creation_content();
         self.net.post(&device, room, "m.room.create", Some(""), content, None);
-        for event in Machine::<MemoryStore>::initial_state() {
+        for event in Machine::<Watched>::initial_state() {
             let (kind, content) = (event["type"].as_str().unwrap().to_owned(), event["content"].clone());
             self.net.post(&device, room, &kind, Some(""), content, None);
         }

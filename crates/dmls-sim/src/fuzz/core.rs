@@ -288,7 +288,7 @@ fn play() -> Result<Scene, Fault> {
 }
 
 /// A device as a host would make it: its Matrix key signs its MLS credential.
-fn own_device(name: &str, entropy: &mut Stream) -> Result<OwnDevice, Fault> {
+pub(super) fn own_device(name: &str, entropy: &mut Stream) -> Result<OwnDevice, Fault> {
     let mut seed = [0; 32];
     entropy.fill(&mut seed)?;
     let matrix = ed25519_dalek::SigningKey::from_bytes(&seed);

@@ -12,6 +12,7 @@ mod frames;
 mod inputs;
 mod joins;
 mod matrix;
+mod mls;
 mod records;
 mod source;
 mod store;
@@ -23,6 +24,7 @@ pub use answers::target as answers;
 pub use frames::target as frames;
 pub use inputs::target as inputs;
 pub use joins::target as joins;
+pub use mls::{commits, messages, trees, welcomes};
 pub use records::target as records;
 pub use store::target as store;
 pub use sync::target as sync;
@@ -37,7 +39,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "frames", run: frames },
     Target { name: "joins", run: joins },
     Target { name: "inputs", run: inputs },
@@ -45,6 +47,10 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "answers", run: answers },
     Target { name: "records", run: records },
     Target { name: "store", run: store },
+    Target { name: "commits", run: commits },
+    Target { name: "welcomes", run: welcomes },
+    Target { name: "trees", run: trees },
+    Target { name: "messages", run: messages },
 ];
 
 /// The target of this name.

@@ -35,8 +35,7 @@ impl World {
     /// # Errors
     /// [`Fault::Machine`].
     pub fn finish(mut self) -> Result<Trace, Fault> {
-        #[cfg(dmls_mutants)]
-        dmls::seals::record_in_this_thread(false);
+        crate::suites::record_in_this_thread(false);
         let names: Vec<_> = self.clients.keys().cloned().collect();
         for name in names {
             let end = self.end(&name)?;

@@ -107,8 +107,7 @@ pub struct World {
 impl World {
     /// An empty world.
     pub fn new(options: Options) -> Self {
-        #[cfg(dmls_mutants)]
-        dmls::seals::record_in_this_thread(true);
+        crate::suites::record_in_this_thread(true);
         let net = Net::new(&options.servers, Stream::new(options.seed, "net"), options.soft_failed_by_id);
         Self {
             net,
@@ -182,7 +181,8 @@ impl World {
     /// # Errors
     /// [`Fault::Machine`].
     pub fn add(&mut self, name: &Name, user: &str, endorsement: Endorsement) -> Result<(), Fault> {
-        let client = Client::new(self.options.seed, name, user, endorsement).map_err(|error| fault(name, &error))?;
+        let client = Client::new(self.options.seed, self.options.crypto.suite(), name, user, endorsement)
+            .map_err(|error| fault(name, &error))?;
         self.clients.insert(name.clone(), client);
         self.note_began(name)?;
         self.announce(user);

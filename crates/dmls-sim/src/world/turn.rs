@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{Fault, World, fault};
 use crate::client::{Arrival, CrashPoint, MachineError};
 use crate::net::event::MEMBER;
-use crate::trace::{Fact, Name, Seal};
+use crate::trace::{Fact, Name};
 
 /// So often a device that has something to do syncs at least, although there is no news.
 const LISTENING: u64 = 300_000;
@@ -150,9 +150,9 @@ impl World {
         let client = self.client(name)?;
         let clock = client.clock(now);
         let Some(machine) = client.machine.as_mut() else { return Ok(None) };
-        let _others = seals();
+        let _others = crate::suites::take();
         let called = call(machine, clock, &mut client.entropy);
-        let used = seals();
+        let used = crate::suites::take();
         if !used.is_empty() {
             self.note(Fact::Sealed { name: name.clone(), seals: used });
         }
@@ -201,18 +201,6 @@ impl World {
             self.note(Fact::Desired { name: name.clone(), room, devices, left });
         }
     }
-}
-
-/// What was sealed since the last call.
-#[cfg(dmls_mutants)]
-fn seals() -> Vec<Seal> {
-    let seal = |seal: dmls::seals::Seal| Seal { key: seal.key, pair: seal.pair, ciphertext: seal.ciphertext };
-    dmls::seals::take().into_iter().map(seal).collect()
-}
-
-#[cfg(not(dmls_mutants))]
-fn seals() -> Vec<Seal> {
-    Vec::new()
 }
 
 /// What calls of the machine tell besides.

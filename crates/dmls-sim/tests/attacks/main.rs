@@ -23,6 +23,9 @@ mod scene;
 #[allow(dead_code)]
 #[path = "../../../dmls-matrix/tests/binding/server.rs"]
 mod server;
+#[allow(dead_code)]
+#[path = "../../../dmls-matrix/tests/binding/watched.rs"]
+mod watched;
 mod x;
 mod z;
 

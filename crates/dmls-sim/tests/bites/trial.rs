@@ -52,7 +52,6 @@ pub fn script(id: &str) -> Result<Script, String> {
 
 /// All that is wrong with a run; or why it did not come to its end.
 pub fn findings(script: &Script, off: Option<&'static str>) -> Result<Vec<Finding>, String> {
-    dmls::stand_in::use_in_this_thread(script.options.crypto == Crypto::StandIn);
     let _off = off.map(dmls::defence::switch_off);
     match catch_unwind(AssertUnwindSafe(|| run(script))) {
         Ok(Ok(outcome)) => Ok(scrutinise(&outcome.trace)),

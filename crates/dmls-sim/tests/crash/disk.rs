@@ -21,7 +21,7 @@ const DEATH: &str = "DMLS_CRASH_TEST_DEATH";
 /// Messages that a process is to send.
 const MESSAGES: usize = 12;
 /// Blocks of 512 bytes in half a page of the database.
-const HALF_PAGE: usize = 4;
+const HALF_PAGE: usize = 1;
 
 /// What becomes of a process.
 #[derive(Debug, Clone, Copy)]
@@ -202,7 +202,7 @@ fn a_disk_that_is_full_at_any_page() {
         tried += 1;
         unmet = if try_limit(blocks) == 0 { unmet + 1 } else { 0 };
         // A transaction takes several pages: it may fit by chance.
-        if unmet == 8 {
+        if unmet == 32 {
             break;
         }
     }

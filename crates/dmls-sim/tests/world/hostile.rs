@@ -16,9 +16,7 @@ fn what_failed_once_against_adversaries_is_mended() {
     assert!(!files.is_empty());
     for file in files {
         let script = parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
-        dmls::stand_in::use_in_this_thread(script.options.crypto == Crypto::StandIn);
         let outcome = run(&script).unwrap_or_else(|broken| panic!("{}: {broken}", file.display()));
         assert_eq!(judge(&outcome.trace), Vec::<Finding>::new(), "{}", file.display());
     }
-    dmls::stand_in::use_in_this_thread(false);
 }

@@ -7,6 +7,7 @@ mod golden;
 mod keys;
 mod model;
 mod residue;
+mod slots;
 mod statements;
 mod tamper;
 mod world;

@@ -171,9 +171,9 @@ fn a_newer_file_is_told_from_a_damaged_one() {
     let before = fs::read(profile.file()).unwrap();
     let error = profile.try_open(&raw()).unwrap_err();
     assert_eq!(fs::read(profile.file()).unwrap(), before);
-    assert!(matches!(error, StoreError::NewerVersion { found: 9, supported: 1 }), "{error}");
-    assert_eq!(error.to_string(), "the store has format version 9; this program reads up to version 1");
-    profile.sql().pragma_update(None, "user_version", 1).unwrap();
+    assert!(matches!(error, StoreError::NewerVersion { found: 9, supported: 2 }), "{error}");
+    assert_eq!(error.to_string(), "the store has format version 9; this program reads up to version 2");
+    profile.sql().pragma_update(None, "user_version", 2).unwrap();
     profile.open().verify().unwrap();
 }
 
@@ -211,7 +211,10 @@ fn damaged_pages_never_give_other_records() {
     }
     for len in (0..whole.len()).step_by(1000).skip(1) {
         fs::write(profile.file(), &whole[..len]).unwrap();
-        assert!(records(&profile).is_err(), "cut to {len}");
+        // A slot that is not in use may be cut.
+        if let Ok(found) = records(&profile) {
+            assert_eq!(found, good, "cut to {len}");
+        }
         let _ = fs::remove_file(profile.path().join("store.db-wal"));
     }
 }

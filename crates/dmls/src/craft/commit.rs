@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::State;
+use super::{GroupInfoParts, State};
 use crate::device::OwnDevice;
 use crate::effect::{EpochRef, OutgoingCommit, OutgoingWelcome};
 use crate::entropy::Entropy;
@@ -10,8 +10,8 @@ use crate::error::GroupError;
 use crate::group::{grant_context, welcome_info};
 use crate::id::{Device, EpochId, Height, LeafIndex, Locator};
 use crate::members::Leaf;
-use crate::mls;
-use crate::mls::bent::{self, BentPlan, GroupInfoParts};
+use crate::mls::Package;
+use crate::mls::bend::{self, BentPlan, EditInfo};
 use crate::secret::{InputKind, Secret, grant_psk, merge_value, no_chain, psk_secret};
 use crate::wire::{self, Change, CommitData, Grant, Justification, PskId};
 
@@ -33,10 +33,9 @@ pub struct Commit<'a> {
     misgranted: Vec<Device>,
     poison: Vec<Device>,
     path: bool,
-    external_sender: bool,
     extra: Vec<Vec<u8>>,
     identity: Option<&'a OwnDevice>,
-    info: Option<bent::EditInfo>,
+    info: Option<EditInfo>,
 }
 
 /// A commit that was made, and what its maker holds then.
@@ -68,7 +67,6 @@ impl<'a> Commit<'a> {
             misgranted: Vec::new(),
             poison: Vec::new(),
             path: true,
-            external_sender: false,
             extra: Vec::new(),
             identity: None,
             info: None,
@@ -148,10 +146,17 @@ impl<'a> Commit<'a> {
         self
     }
 
-    /// Makes its maker an external sender by a GroupContextExtensions proposal.
-    pub fn external_sender(mut self) -> Self {
-        self.external_sender = true;
-        self
+    /// Carries a GroupContextExtensions proposal that makes its maker an external sender.
+    pub fn external_sender(self) -> Self {
+        let (mut senders, mut extension, mut body) = (Vec::new(), 5u16.to_be_bytes().to_vec(), Vec::new());
+        crate::codec::push_vector(&mut senders, &self.base.own.key().0);
+        senders.extend([0, 1]); // a basic credential
+        crate::codec::push_vector(&mut senders, self.base.own.maker().identity);
+        let mut list = Vec::new();
+        crate::codec::push_vector(&mut list, &senders);
+        crate::codec::push_vector(&mut extension, &list);
+        crate::codec::push_vector(&mut body, &extension);
+        self.proposal(7, &body)
     }
 
     /// Puts another identity under the same key onto the committer's leaf.
@@ -190,36 +195,42 @@ impl<'a> Commit<'a> {
     pub fn build(&self, entropy: &mut dyn Entropy) -> Result<Made, GroupError> {
         let m = self.merge_value.clone().unwrap_or_else(|| merge_value(self.inputs()));
         let adds = self.adds.iter().map(|(bytes, event)| {
-            let (leaf, package) = mls::add_candidate(bytes, entropy).map_err(GroupError::GroupInfo)?;
-            Ok((leaf, package, event.clone()))
+            let package = Package::read(self.base.own.suite(), bytes);
+            let package = package.map_err(|refusal| GroupError::GroupInfo(refusal.into()))?;
+            Ok((package.member().map_err(GroupError::GroupInfo)?, package, event.clone()))
         });
         let adds = adds.collect::<Result<Vec<_>, GroupError>>()?;
         let mut data = self.bookkeeping(&m, &adds, entropy)?;
         self.data.iter().for_each(|edit| edit(&mut data));
         let plan = BentPlan {
             adds: adds.iter().map(|(_, package, _)| package.clone()).collect(),
-            removes: self.removes.iter().filter_map(|(device, _)| self.base.leaf_of(device)).collect(),
+            removes: self
+                .removes
+                .iter()
+                .filter_map(|(device, _)| self.base.leaf_of(device))
+                .map(|leaf| leaf.0)
+                .collect(),
             psks: self.psks(&m, entropy)?,
             authenticated_data: data.encode(),
             path: self.path,
-            external_sender: self.external_sender,
             extra: self.extra.clone(),
             identity: self.identity,
             info: self.info.clone(),
-            poison: self.poison.iter().filter_map(|device| self.base.leaf_of(device)).collect(),
+            poison: self.poison.iter().filter_map(|device| self.base.leaf_of(device)).map(|leaf| leaf.0).collect(),
         };
         let base = self.base;
-        let (built, poisoned) = bent::commit(&base.view, base.group.as_bytes(), &base.own, plan, entropy)?;
+        let built = bend::commit(&base.epoch, &base.own, plan, entropy)?;
+        let epoch = built.entered.epoch;
         let mut welcomes = Vec::new();
         for (leaf, package, _) in &adds {
             let Some(bytes) = built.welcome.clone() else { continue };
-            let grant = mls::seal_welcome_grant(package, &welcome_info(&built.facts.id), &m, entropy)?;
+            let grant = package.seal_grant(base.own.suite(), &welcome_info(&epoch.id()), &m, entropy)?;
             welcomes.push(OutgoingWelcome { to: leaf.device.clone(), bytes, base: base.proof.clone(), grant });
         }
-        let device = |leaf: LeafIndex| Some(base.leaves.get(leaf)?.device.clone());
-        let poisoned = poisoned.into_iter().filter_map(device).collect();
+        let device = |leaf: u32| Some(base.leaves.get(LeafIndex(leaf))?.device.clone());
+        let poisoned = built.hit.into_iter().filter_map(device).collect();
         let reference = EpochRef {
-            id: built.facts.id,
+            id: epoch.id(),
             height: height(&data),
             creator: base.own.device().clone(),
             locator: Locator::default(),
@@ -229,11 +240,12 @@ impl<'a> Commit<'a> {
             own: base.own.clone(),
             desired: base.desired.clone(),
             reference: reference.clone(),
-            proof: built.facts.proof,
-            leaves: built.facts.leaves.into_iter().collect(),
-            own_leaf: built.facts.own_leaf,
-            merge_export: Some(built.facts.merge_export),
-            view: built.view,
+            proof: epoch.proof(),
+            leaves: members_of(&epoch)?,
+            own_leaf: LeafIndex(epoch.own()),
+            merge_export: Some(built.entered.merge_export),
+            ratchets: built.entered.ratchets,
+            epoch: epoch.clone(),
             sent: 0,
         };
         let commit = OutgoingCommit {
@@ -241,7 +253,7 @@ impl<'a> Commit<'a> {
             base: data.base,
             resolves: data.resolves,
             bytes: built.bytes,
-            group_info: built.group_info,
+            group_info: epoch.group_info(&base.own.maker(), true),
             welcomes,
         };
         Ok(Made { commit, state, on: base.id(), poisoned })
@@ -288,7 +300,7 @@ impl<'a> Commit<'a> {
     fn bookkeeping(
         &self,
         m: &Secret,
-        adds: &[(Leaf, mls::Package, Locator)],
+        adds: &[(Leaf, Package, Locator)],
         entropy: &mut dyn Entropy,
     ) -> Result<CommitData, GroupError> {
         let resolves: Vec<_> = self.resolves.iter().map(|head| head.reference.clone()).collect();
@@ -326,11 +338,15 @@ impl<'a> Commit<'a> {
             let shared = self.resolves.iter().filter(|head| has(head, leaf));
             let shared = shared.filter_map(|head| Some((InputKind::Head, head.id(), head.merge_export.clone()?)));
             let psk = grant_psk(&no_chain(), &merge_value(shared.collect()));
-            let group = base.group.as_bytes();
-            grants.push(mls::seal_grant(&base.view, group, leaf.index, &context, &psk, value, entropy)?);
+            grants.push(base.epoch.seal_grant(leaf.index, &context, &psk, value, entropy)?);
         }
         Ok(grants)
     }
+}
+
+/// The members as the tree says; one that took another's name is still there for its maker.
+fn members_of(epoch: &crate::mls::Epoch) -> Result<crate::members::Members, GroupError> {
+    epoch.tree().vouched_members().map_err(GroupError::GroupInfo)
 }
 
 /// `height` of what the commit says of itself (SPEC §2.4).

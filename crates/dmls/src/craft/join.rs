@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Made, State};
+use super::{GroupInfoParts, Made, State};
 use crate::device::OwnDevice;
 use crate::effect::{EpochRef, OutgoingCommit};
 use crate::entropy::Entropy;
 use crate::error::GroupError;
 use crate::group::welcome_info;
-use crate::id::{EpochId, GroupId, Height, Locator};
+use crate::id::{Device, EpochId, GroupId, Height, LeafIndex, Locator};
 use crate::input::Desired;
-use crate::mls;
-use crate::mls::bent::GroupInfoParts;
+use crate::mls::{Door, Package, Refusal, bend};
 use crate::secret::Secret;
 use crate::wire::{self, CommitData};
 
@@ -19,7 +18,7 @@ use crate::wire::{self, CommitData};
 pub fn group_info(bytes: &[u8], signer: &OwnDevice, edit: impl FnOnce(&mut GroupInfoParts)) -> Option<Vec<u8>> {
     let mut parts = GroupInfoParts::of_message(bytes)?;
     edit(&mut parts);
-    Some(parts.sign(signer.signing().signer()))
+    Some(parts.sign(signer.maker().signer))
 }
 
 /// A Welcome's grant with any M, for the device of a key package and the epoch that it is to believe in.
@@ -29,16 +28,18 @@ pub fn welcome_grant(
     value: [u8; 32],
     entropy: &mut dyn Entropy,
 ) -> Result<Vec<u8>, GroupError> {
-    let (_, package) = mls::add_candidate(package, entropy).map_err(GroupError::GroupInfo)?;
-    mls::seal_welcome_grant(&package, &welcome_info(epoch), &Secret::new(value), entropy)
+    let suite = crate::suite::X25519_ED25519;
+    let package = Package::read(suite, package).map_err(|refusal| GroupError::GroupInfo(refusal.into()))?;
+    Ok(package.seal_grant(suite, &welcome_info(epoch), &Secret::new(value), entropy)?)
 }
 
-/// An external commit on the epoch of a GroupInfo, with any bookkeeping.
+/// An external commit on the epoch of a GroupInfo, with any bookkeeping, in place of a device's own or another's leaf.
 pub fn join_externally(
     own: &Arc<OwnDevice>,
     group: &GroupId,
     target: &EpochRef,
     group_info: &[u8],
+    removing: Option<&Device>,
     edit: impl FnOnce(&mut CommitData),
     entropy: &mut dyn Entropy,
 ) -> Result<Made, GroupError> {
@@ -51,9 +52,15 @@ pub fn join_externally(
         grants: Vec::new(),
     };
     edit(&mut data);
-    let (built, _) = mls::join_externally(group.as_bytes(), group_info, own, data.encode(), entropy)?;
+    let refuse = |refusal: Refusal| GroupError::GroupInfo(refusal.into());
+    let door = Door::read(own.suite(), group_info, None).map_err(refuse)?;
+    let made = match removing {
+        Some(victim) => bend::join_removing(own, group_info, victim, data.encode(), entropy)?,
+        None => door.draft(None, data.encode(), &own.maker(), entropy)?.finish(None, &own.maker(), entropy)?,
+    };
+    let epoch = made.entered.epoch;
     let reference = EpochRef {
-        id: built.facts.id,
+        id: epoch.id(),
         height: Height(target.height.0 + 1),
         creator: own.device().clone(),
         locator: Locator::default(),
@@ -62,8 +69,8 @@ pub fn join_externally(
         epoch: reference.clone(),
         base: data.base,
         resolves: data.resolves,
-        bytes: built.bytes,
-        group_info: built.group_info,
+        bytes: made.bytes,
+        group_info: epoch.group_info(&own.maker(), true),
         welcomes: Vec::new(),
     };
     let state = State {
@@ -71,11 +78,12 @@ pub fn join_externally(
         own: own.clone(),
         desired: Desired::default(),
         reference,
-        proof: built.facts.proof,
-        leaves: built.facts.leaves.into_iter().collect(),
-        own_leaf: built.facts.own_leaf,
-        merge_export: Some(built.facts.merge_export),
-        view: built.view,
+        proof: epoch.proof(),
+        leaves: epoch.tree().vouched_members().map_err(GroupError::GroupInfo)?,
+        own_leaf: LeafIndex(epoch.own()),
+        merge_export: Some(made.entered.merge_export),
+        ratchets: made.entered.ratchets,
+        epoch,
         sent: 0,
     };
     Ok(Made { commit, state, on: target.id, poisoned: Vec::new() })

@@ -4,7 +4,7 @@ use super::State;
 use crate::entropy::Entropy;
 use crate::error::{GroupError, Reason};
 use crate::id::{Device, LeafIndex, Sequence};
-use crate::mls::bent::{self, BentMessage};
+use crate::mls::bend::{self, BentMessage};
 use crate::wire::MessageData;
 
 /// An application message in the making. Untouched it is the next that an honest member would send.
@@ -35,18 +35,19 @@ impl Message {
     }
 
     /// Another member's message, with its signature, under its sender's next generation. `state` must not have opened it.
-    pub fn overheard(state: &State, bytes: &[u8], entropy: &mut dyn Entropy) -> Result<Self, GroupError> {
-        let heard = bent::overhear(&state.view, state.group.as_bytes(), bytes, entropy);
-        let heard = heard.ok_or(GroupError::Mls("the message does not open"))?;
+    pub fn overheard(state: &State, bytes: &[u8]) -> Result<Self, GroupError> {
+        let mut state = state.clone();
+        let heard = bend::overhear(&state.epoch, &mut state.ratchets, bytes);
+        let heard = heard.ok_or(GroupError::Refused(Reason::Forged))?;
         Ok(Self {
             data: MessageData::parse(&heard.authenticated_data).map_err(GroupError::GroupInfo)?,
             authenticated_data: None,
             plaintext: heard.plaintext,
             skip: 0,
             generation: None,
-            leaf: heard.leaf,
+            leaf: LeafIndex(heard.leaf),
             signature: Some(heard.signature),
-            state: State { view: heard.view, ..state.clone() },
+            state,
         })
     }
 
@@ -93,11 +94,11 @@ impl Message {
             plaintext: self.plaintext,
             skip: self.skip,
             generation: self.generation,
-            leaf: self.leaf,
+            leaf: self.leaf.0,
             signature: self.signature,
         };
-        let state = self.state;
-        let (view, bytes) = bent::seal(&state.view, state.group.as_bytes(), &state.own, message, entropy)?;
-        Ok((bytes, State { view, sent: state.sent + 1, ..state }))
+        let mut state = self.state;
+        let bytes = bend::seal(&state.epoch, &mut state.ratchets, &state.own, message, entropy)?;
+        Ok((bytes, State { sent: state.sent + 1, ..state }))
     }
 }

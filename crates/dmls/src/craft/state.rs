@@ -8,7 +8,7 @@ use crate::group::Group;
 use crate::id::{Device, EpochId, GroupId, LeafIndex, Locator};
 use crate::input::{BaseProof, Desired};
 use crate::members::Members;
-use crate::mls::View;
+use crate::mls::{Epoch, Ratchets};
 use crate::secret::Secret;
 
 /// All that a device holds of one epoch. A copy of a copy is another device's worth of equivocation.
@@ -22,7 +22,8 @@ pub struct State {
     pub(crate) leaves: Members,
     pub(crate) own_leaf: LeafIndex,
     pub(crate) merge_export: Option<Secret>,
-    pub(crate) view: View,
+    pub(crate) epoch: Epoch,
+    pub(crate) ratchets: Ratchets,
     /// Messages that this device sealed in it.
     pub(crate) sent: u32,
 }

@@ -20,7 +20,8 @@ impl Group {
             leaves: epoch.members.clone(),
             own_leaf: epoch.own_leaf?,
             merge_export: epoch.merge_export.clone(),
-            view: self.views.get(id)?.clone(),
+            epoch: self.held.get(id)?.epoch.clone(),
+            ratchets: self.held.get(id)?.ratchets.clone(),
             sent: self.traffic.get(id).map_or(0, |traffic| traffic.sent),
         })
     }

@@ -32,10 +32,10 @@ use crate::device::OwnDevice;
 use crate::effect::{Applied, Notice, Outcome, Publish, Settled, Verdict};
 use crate::entropy::Entropy;
 use crate::error::{GroupError, Reason};
+use crate::held::HeldEpochs;
 use crate::id::{Device, EpochId, GroupId, Locator, Timestamp};
 use crate::input::Input;
 use crate::journal::{Durable, Write};
-use crate::held::HeldEpochs;
 use crate::pending::Pending;
 
 pub use header::{CommitHeader, MessageHeader, inspect_commit, inspect_message};
@@ -181,17 +181,13 @@ impl Group {
         let verdict = match input {
             Input::Desired(desired) => self.take_desired(desired, &mut batch),
             Input::Departed { user, event } => self.take_departure(user, event, &mut batch),
-            Input::Commit { bytes, locator, from } => {
-                self.take_commit(bytes, locator, from, now, &mut batch)?
-            }
+            Input::Commit { bytes, locator, from } => self.take_commit(bytes, locator, from, now, &mut batch)?,
             Input::Message { bytes, locator, from, commit } => {
                 self.take_message(bytes, locator, from, commit, now, &mut batch)?
             }
             Input::Published { epoch, locator } => self.take_published(&epoch, locator, &mut batch),
             Input::Abandoned { epoch } => self.take_abandoned(&epoch, &mut batch),
-            Input::MergeReply { epoch, value, from: _ } => {
-                self.take_merge_reply(&epoch, &value, now, &mut batch)?
-            }
+            Input::MergeReply { epoch, value, from: _ } => self.take_merge_reply(&epoch, &value, now, &mut batch)?,
             Input::MergeRequest { epoch, from } => self.answer_merge_request(epoch, from, &mut batch),
             Input::CommitRequest { epochs, from } => self.answer_commit_request(&epochs, from, &mut batch),
             Input::Tick => Verdict::Applied(Applied::Fact),
@@ -223,7 +219,8 @@ impl Group {
         for key in self.pending.expired(now) {
             if let Some(waiting) = self.pending.remove(&key) {
                 batch.writes.push(self.forget_waiting(&key));
-                batch.settled.push(Settled { locator: waiting.locator, verdict: rejected(Reason::Expired, None) });
+                let verdict = self.settle(&waiting, batch);
+                batch.settled.push(Settled { locator: waiting.locator, verdict });
             }
         }
     }

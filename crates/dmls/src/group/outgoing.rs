@@ -102,11 +102,7 @@ impl Group {
     }
 
     /// The claimed packages that are what they should be: for a device that is due, under the key its owner vouches for.
-    fn candidates(
-        &self,
-        due: &[Device],
-        packages: Vec<(Device, Vec<u8>)>,
-    ) -> BTreeMap<Device, Package> {
+    fn candidates(&self, due: &[Device], packages: Vec<(Device, Vec<u8>)>) -> BTreeMap<Device, Package> {
         let mut out = BTreeMap::new();
         for (device, bytes) in packages {
             let Ok(package) = Package::read(self.own.suite(), &bytes) else { continue };

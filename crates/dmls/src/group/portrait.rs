@@ -33,9 +33,7 @@ impl Group {
         writes.extend(self.commit_bytes.iter().map(|(id, bytes)| self.commit_record(id, bytes)));
         writes.extend(self.pending.iter().map(|(_, waiting)| self.waiting_record(waiting)));
         writes.extend(self.closed.values().map(|closed| self.closed_record(closed)));
-        for (id, view) in &self.views {
-            writes.extend(view.iter().map(|(key, value)| self.value_record(id, key, value)));
-        }
+        writes.extend(self.held.records());
         portrait(&writes)
     }
 

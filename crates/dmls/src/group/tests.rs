@@ -61,7 +61,8 @@ pub(super) fn take<T>(durable: Durable<T>) -> T {
 }
 
 pub(super) fn own(name: &str, seed: u8) -> Arc<OwnDevice> {
-    let (matrix, signing) = (SigningKey::from_bytes(&[seed; 32]), SigningKey::from_bytes_in(SPOILING, &[seed + 100; 32]));
+    let (matrix, signing) =
+        (SigningKey::from_bytes(&[seed; 32]), SigningKey::from_bytes_in(SPOILING, &[seed + 100; 32]));
     let device = Device::new(name, "D");
     let payload = Credential::payload(&device, &signing.public(), 0);
     let signature = ed25519_dalek::SigningKey::from_bytes(&matrix.to_bytes()).sign(&payload).to_bytes();

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use aes_gcm::aead::{Aead, KeyInit, Payload};
-use aes_gcm::{Aes128Gcm, Nonce};
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
@@ -225,16 +223,12 @@ impl AeadKey {
         self
     }
 
-    pub(crate) fn seal(&self, aad: &[u8], text: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let nonce = Nonce::from(self.nonce);
-        // AES-GCM refuses only texts of 64 GiB and more.
-        Aes128Gcm::new(&self.key.into()).encrypt(&nonce, Payload { msg: text, aad }).map_err(|_| Refusal::Ciphertext)
+    pub(crate) fn seal(&self, suite: &dyn Suite, aad: &[u8], text: &[u8]) -> Vec<u8> {
+        suite.encrypt(&self.key, &self.nonce, aad, text)
     }
 
-    pub(crate) fn open(&self, aad: &[u8], ciphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-        let nonce = Nonce::from(self.nonce);
-        let opened = Aes128Gcm::new(&self.key.into()).decrypt(&nonce, Payload { msg: ciphertext, aad });
-        opened.map(Zeroizing::new).map_err(|_| Refusal::Ciphertext)
+    pub(crate) fn open(&self, suite: &dyn Suite, aad: &[u8], ciphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+        suite.decrypt(&self.key, &self.nonce, aad, ciphertext).map_err(|_| Refusal::Ciphertext)
     }
 }
 

@@ -90,7 +90,7 @@ impl Invitation {
         let psks: Vec<_> = self.psks.iter().cloned().zip(psks.iter().copied()).collect();
         let member = self.joiner.with_psk(&psk_secret(&psks));
         // MLS M144.
-        let info = member.welcome_key().open(b"", self.welcome.encrypted_group_info.as_slice())?;
+        let info = member.welcome_key().open(self.suite, b"", self.welcome.encrypted_group_info.as_slice())?;
         let info: GroupInfo = decode(&info)?;
         let public = check_info(self.suite, &info, tree)?;
         let secret = member.epoch(&super::wire::encode(&info.context));
@@ -212,7 +212,7 @@ impl Door {
         self.signer
     }
 
-    /// Makes and signs the external commit that enters here.
+    /// Makes and signs the external commit that enters here, and takes this device's own old leaf away.
     ///
     /// # Errors
     /// If randomness fails, or the tree has no place.
@@ -223,7 +223,21 @@ impl Door {
         maker: &Maker<'_>,
         entropy: &mut dyn Entropy,
     ) -> Result<OwnDraft, MakeError> {
-        OwnDraft::external(self.public, &self.external_key, psk_id, authenticated_data, maker, entropy)
+        let device = crate::device::Credential::read(maker.identity).map_err(|_| Refusal::Succession)?;
+        let removes = self.public.tree.leaf_of(device.device()).into_iter().collect();
+        self.draft_removing(removes, psk_id, authenticated_data, maker, entropy)
+    }
+
+    /// As [`Self::draft`], taking these leaves away.
+    pub(super) fn draft_removing(
+        self,
+        removes: Vec<u32>,
+        psk_id: Option<Vec<u8>>,
+        authenticated_data: Vec<u8>,
+        maker: &Maker<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<OwnDraft, MakeError> {
+        OwnDraft::external(self.public, &self.external_key, removes, psk_id, authenticated_data, maker, entropy)
     }
 }
 

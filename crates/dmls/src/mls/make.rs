@@ -163,10 +163,12 @@ struct Parts {
 }
 
 impl OwnDraft {
-    /// The external commit of a joiner (RFC 9420 §12.4.3.2), which takes its own old leaf away.
+    /// The external commit of a joiner (RFC 9420 §12.4.3.2), which takes these leaves away.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn external(
         base: Public,
         external_key: &[u8],
+        removes: Vec<u32>,
         psk_id: Option<Vec<u8>>,
         authenticated_data: Vec<u8>,
         maker: &Maker<'_>,
@@ -176,8 +178,6 @@ impl OwnDraft {
         let encapsulated = maker.suite.encapsulate(external_key, EXTERNAL_INIT, &seed);
         let (kem_output, init) = encapsulated.map_err(|_| Refusal::PublicKey)?;
         let psk = psk_id.map(|id| psk_of(id, entropy)).transpose()?;
-        let device = crate::device::Credential::read(maker.identity).map_err(|_| Refusal::Succession)?;
-        let removes: Vec<u32> = base.tree.leaf_of(device.device()).into_iter().collect();
         let mut proposals = vec![Proposal::ExternalInit { kem_output: kem_output.into() }];
         proposals.extend(psk.iter().map(|id| Proposal::PreSharedKey(id.clone())));
         proposals.extend(removes.iter().map(|index| Proposal::Remove(*index)));
@@ -311,7 +311,7 @@ impl Seals<'_> {
         entropy: &mut dyn Entropy,
     ) -> Result<Vec<u8>, MakeError> {
         let info = encode(&epoch.signed_info(maker, true));
-        let encrypted_group_info = self.member.welcome_key().seal(b"", &info)?;
+        let encrypted_group_info = self.member.welcome_key().seal(maker.suite, b"", &info);
         let mut secrets = Vec::with_capacity(newcomers.len());
         for (index, package) in newcomers {
             let content = self.secrets_of(epoch.own, *index);

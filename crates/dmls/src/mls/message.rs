@@ -64,10 +64,11 @@ impl Epoch {
             ciphertext: Vec::new().into(),
         };
         let key = turn.key().guarded(reuse_guard);
-        private.ciphertext = key.seal(&content_aad(&private), &padded(plaintext, &signature))?.into();
+        let suite = self.public.suite;
+        private.ciphertext = key.seal(suite, &content_aad(&private), &padded(plaintext, &signature)).into();
         let data = SenderData { leaf_index: self.own, generation: turn.generation(), reuse_guard };
         let key = self.sender_data_key(&private);
-        private.encrypted_sender_data = key.seal(&sender_aad(&private), &encode(&data))?.into();
+        private.encrypted_sender_data = key.seal(suite, &sender_aad(&private), &encode(&data)).into();
         Ok((turn, message(WireFormat::PrivateMessage, &private)))
     }
 
@@ -77,6 +78,15 @@ impl Epoch {
     /// [`Refusal::OwnMessage`] for what this very leaf sealed; otherwise why it is no message of this epoch, or that its
     /// key is gone or too far ahead.
     pub(crate) fn open_message(&self, ratchets: &Ratchets, bytes: &[u8]) -> Result<Opened, Refusal> {
+        self.open_with(bytes, |leaf, generation| ratchets.turn(leaf, generation))
+    }
+
+    /// As [`Self::open_message`], for a message before which much is missing that cannot come any more.
+    pub(crate) fn open_past_a_gap(&self, ratchets: &Ratchets, bytes: &[u8]) -> Result<Opened, Refusal> {
+        self.open_with(bytes, |leaf, generation| ratchets.leap(leaf, generation))
+    }
+
+    fn open_with(&self, bytes: &[u8], turn: impl FnOnce(u32, u32) -> Result<Turn, Refusal>) -> Result<Opened, Refusal> {
         let private: PrivateMessage = decode(body(bytes, WireFormat::PrivateMessage)?)?;
         if private.group_id != self.public.context.group_id {
             return Err(Refusal::OtherGroup);
@@ -88,8 +98,9 @@ impl Epoch {
         if private.content_type != APPLICATION {
             return Err(Refusal::Unsupported(Feature::PrivateHandshake));
         }
-        let data =
-            self.sender_data_key(&private).open(&sender_aad(&private), private.encrypted_sender_data.as_slice())?;
+        let key = self.sender_data_key(&private);
+        let sealed = private.encrypted_sender_data.as_slice();
+        let data = key.open(self.public.suite, &sender_aad(&private), sealed)?;
         let data: SenderData = decode(&data)?;
         // MLS M30.
         if data.leaf_index == self.own {
@@ -97,9 +108,9 @@ impl Epoch {
         }
         // MLS M26.
         let leaf = self.public.tree.leaf(data.leaf_index).ok_or(Refusal::NoSuchLeaf)?;
-        let turn = ratchets.turn(data.leaf_index, data.generation)?;
+        let turn = turn(data.leaf_index, data.generation)?;
         let key = turn.key().guarded(data.reuse_guard);
-        let content = key.open(&content_aad(&private), private.ciphertext.as_slice())?;
+        let content = key.open(self.public.suite, &content_aad(&private), private.ciphertext.as_slice())?;
         let (plaintext, signature) = unpadded(&content)?;
         let framed = FramedContent {
             group_id: private.group_id,
@@ -116,7 +127,7 @@ impl Epoch {
         Ok(Opened { turn, sender: data.leaf_index, plaintext })
     }
 
-    fn signed(&self, framed: &[u8]) -> Vec<u8> {
+    pub(super) fn signed(&self, framed: &[u8]) -> Vec<u8> {
         signed_content(framed, WireFormat::PrivateMessage, &encode(&*self.public.context))
     }
 
@@ -150,7 +161,7 @@ pub(super) fn content_aad(message: &PrivateMessage) -> Vec<u8> {
 }
 
 /// `PrivateMessageContent` with zeros up to the next multiple of [`PADDING`] (RFC 9420 §6.3.1).
-fn padded(plaintext: &[u8], signature: &[u8]) -> Zeroizing<Vec<u8>> {
+pub(super) fn padded(plaintext: &[u8], signature: &[u8]) -> Zeroizing<Vec<u8>> {
     // In one piece from the start: growing would leave a copy of the plaintext behind.
     let mut out = Zeroizing::new(Vec::with_capacity(plaintext.len() + signature.len() + 8 + PADDING));
     push_vector(&mut out, plaintext);
@@ -160,7 +171,7 @@ fn padded(plaintext: &[u8], signature: &[u8]) -> Zeroizing<Vec<u8>> {
     out
 }
 
-fn unpadded(content: &[u8]) -> Result<(Zeroizing<Vec<u8>>, Vec<u8>), Refusal> {
+pub(super) fn unpadded(content: &[u8]) -> Result<(Zeroizing<Vec<u8>>, Vec<u8>), Refusal> {
     let mut rest = content;
     let plaintext: VLBytes = next(&mut rest)?;
     let plaintext = Zeroizing::new(Vec::from(plaintext));

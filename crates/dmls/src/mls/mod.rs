@@ -26,6 +26,11 @@ mod wire;
 #[cfg(test)]
 pub(crate) mod tests;
 
+/// The attack kit, which lies outside: it needs the parts that are private here.
+#[cfg(dmls_mutants)]
+#[path = "../craft/bend.rs"]
+pub(crate) mod bend;
+
 use std::sync::Arc;
 
 pub(crate) use commit::{Change, Draft, Entered, Public};
@@ -34,7 +39,7 @@ pub(crate) use make::{Made, OwnDraft, Plan};
 pub(crate) use message::Opened;
 pub(crate) use package::{OwnPackage, Package};
 pub(crate) use path::MakeError;
-pub(crate) use ratchets::{Ratchets, Turn};
+pub(crate) use ratchets::{MAX_AHEAD, Ratchets, Turn};
 pub(crate) use record::RatchetRecord;
 pub(crate) use refusal::{Feature, Refusal};
 pub(crate) use tree::{Forest, Leaf, Maker, NodeRecord, Tree};

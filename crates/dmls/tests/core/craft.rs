@@ -168,7 +168,7 @@ fn points_are_ones_own_and_one() {
     assert_eq!(refused(|commit| commit.points(0)), Reason::BadPsk);
     assert_eq!(refused(|commit| commit.points(2)), Reason::BadPsk);
     assert_eq!(refused(|commit| commit.foreign_psk(b"dmls1")), Reason::BadPsk);
-    assert_eq!(refused(|commit| commit.foreign_psk(b"other")), Reason::Forged);
+    assert_eq!(refused(|commit| commit.foreign_psk(b"other")), Reason::BadPsk);
     assert_eq!(refused(|commit| commit.merge_value([3; 32])), Reason::Forged);
 }
 
@@ -428,7 +428,7 @@ fn false_ways_in_are_refused() {
     let (own, room) = (dan.own.clone(), crate::world::room());
     let padded = state.reference().clone();
     let mut join = |edit: &dyn Fn(&mut dmls::craft::CommitData)| {
-        join_externally(&own, &room, &target, &info, edit, &mut dan.rng).unwrap().commit.bytes
+        join_externally(&own, &room, &target, &info, None, edit, &mut dan.rng).unwrap().commit.bytes
     };
     let (padded, plain) = (join(&|data| data.resolves.push(padded.clone())), join(&|_| ()));
     let verdict = give(&mut world, "bob", &padded);

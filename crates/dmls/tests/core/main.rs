@@ -5,12 +5,14 @@
 mod craft;
 mod edges;
 mod hostile;
+mod long_talk;
 mod order;
 mod properties;
 mod rejoin;
 mod rules;
-#[cfg(dmls_mutants)]
 mod speed;
 mod split;
+#[path = "../../../dmls-sim/src/suites/stand_in.rs"]
+mod stand_in;
 mod theft;
 mod world;

@@ -8,6 +8,7 @@ use dmls::id::{Device, EpochId, LeafIndex, Sequence};
 use dmls::input::Input;
 use dmls::journal::{Journal, Records, Table, Write};
 use dmls::package::KeyPackages;
+use dmls::suite::X25519_ED25519;
 
 use crate::world::{Seeded, World, room};
 
@@ -386,12 +387,20 @@ fn content_is_signed_in_its_place() {
     let _sealed = peer.group.seal(&mut compose, now, &mut peer.rng).unwrap().persist(&mut peer.store).unwrap();
     let (epoch, leaf, sequence, signature) = signed.unwrap();
     let key = peer.own.key();
-    assert!(verify_content(&key, &epoch, leaf, sequence, b"text", &signature));
-    assert!(!verify_content(&key, &epoch, leaf, sequence, b"test", &signature));
-    assert!(!verify_content(&key, &EpochId([0; 32]), leaf, sequence, b"text", &signature));
-    assert!(!verify_content(&key, &epoch, LeafIndex(leaf.0 + 1), sequence, b"text", &signature));
-    assert!(!verify_content(&key, &epoch, leaf, Sequence(sequence.0 + 1), b"text", &signature));
-    assert!(!verify_content(&world.peers["bob"].own.key(), &epoch, leaf, sequence, b"text", &signature));
+    assert!(verify_content(X25519_ED25519, &key, &epoch, leaf, sequence, b"text", &signature));
+    assert!(!verify_content(X25519_ED25519, &key, &epoch, leaf, sequence, b"test", &signature));
+    assert!(!verify_content(X25519_ED25519, &key, &EpochId([0; 32]), leaf, sequence, b"text", &signature));
+    assert!(!verify_content(X25519_ED25519, &key, &epoch, LeafIndex(leaf.0 + 1), sequence, b"text", &signature));
+    assert!(!verify_content(X25519_ED25519, &key, &epoch, leaf, Sequence(sequence.0 + 1), b"text", &signature));
+    assert!(!verify_content(
+        X25519_ED25519,
+        &world.peers["bob"].own.key(),
+        &epoch,
+        leaf,
+        sequence,
+        b"text",
+        &signature
+    ));
 }
 
 /// Raw commits are served again to devices of D, so that a commit that a server lost is not lost (SPEC §6.9).

@@ -8,9 +8,10 @@ use dmls::group::{Group, Orders, SealContext, Settings};
 use dmls::id::{Device, EpochId, Locator, Timestamp};
 use dmls::input::{Desired, DesiredDevice, Input, Welcome};
 use dmls::package::KeyPackages;
-use dmls::stand_in;
+use dmls::suite::{Suite, X25519_ED25519};
 use dmls_store::MemoryStore;
 
+use crate::stand_in::STAND_IN;
 use crate::world::{Seeded, room};
 
 const NOW: Timestamp = Timestamp(1);
@@ -24,10 +25,10 @@ struct Member {
 }
 
 impl Member {
-    fn new(number: usize) -> Self {
+    fn new(suite: &'static dyn Suite, number: usize) -> Self {
         let mut rng = Seeded::new(number as u64);
         let matrix = ed25519_dalek::SigningKey::from_bytes(&[number as u8 + 1; 32]);
-        let signing = SigningKey::generate(&mut rng).unwrap();
+        let signing = SigningKey::generate_in(suite, &mut rng).unwrap();
         let device = Device::new(format!("user{number:02}"), "D");
         let payload = Credential::payload(&device, &signing.public(), 0);
         let signature = ed25519_dalek::Signer::sign(&matrix, &payload).to_bytes();
@@ -57,8 +58,8 @@ fn ticks() -> u64 {
 }
 
 /// All join, some commit, and every commit and message is taken in by all; the epochs, and the CPU time in milliseconds.
-fn story(size: Size) -> (Vec<EpochId>, [u64; 3]) {
-    let mut members: Vec<_> = (0..size.members).map(Member::new).collect();
+fn story(suite: &'static dyn Suite, size: Size) -> (Vec<EpochId>, [u64; 3]) {
+    let mut members: Vec<_> = (0..size.members).map(|number| Member::new(suite, number)).collect();
     let joined = |own: &OwnDevice| {
         let joined = Locator(format!("$join-{}", own.device().user));
         (own.device().clone(), DesiredDevice { key: own.key(), joined })
@@ -128,23 +129,14 @@ fn story(size: Size) -> (Vec<EpochId>, [u64; 3]) {
     (epochs, [created - start, committed - created, end - committed].map(|ticks| ticks * 10))
 }
 
-/// Runs the story with real cryptography or the stand-in.
-fn with_stand_in(on: bool, size: Size) -> (Vec<EpochId>, [u64; 3]) {
-    stand_in::use_in_this_thread(on);
-    assert_eq!(stand_in::in_use(), on);
-    let told = story(size);
-    stand_in::use_in_this_thread(false);
-    told
-}
-
 /// Joins, commits and messages go the same way with the stand-in, over other keys; and the same way again.
 #[test]
 fn the_stand_in_tells_the_same_story() {
     let size = Size { members: 7, commits: 2, messages: 9 };
-    let ((real, _), (fast, _)) = (with_stand_in(false, size), with_stand_in(true, size));
+    let ((real, _), (fast, _)) = (story(X25519_ED25519, size), story(STAND_IN, size));
     assert_eq!(real.len(), fast.len());
     assert_ne!(real, fast);
-    assert_eq!(with_stand_in(true, size).0, fast, "equal seeds, equal epochs (SPEC §7.5)");
+    assert_eq!(story(STAND_IN, size).0, fast, "equal seeds, equal epochs (SPEC §7.5)");
 }
 
 /// Prints what 64 members cost: joining, 20 commits and 200 messages, each taken in by all.
@@ -152,7 +144,7 @@ fn the_stand_in_tells_the_same_story() {
 #[ignore = "measures"]
 fn what_the_stand_in_saves() {
     let size = Size { members: 64, commits: 20, messages: 200 };
-    let (real, fast) = (with_stand_in(false, size).1, with_stand_in(true, size).1);
+    let (real, fast) = (story(X25519_ED25519, size).1, story(STAND_IN, size).1);
     for (name, [join, commits, messages]) in [("real", real), ("stand-in", fast)] {
         eprintln!("{name}: joining {join} ms, commits {commits} ms, messages {messages} ms of CPU time");
     }

@@ -204,9 +204,10 @@ impl World {
 
     /// A key package of a device that its owner never had. A server gives out others to whoever asks for them.
     fn sybil(&mut self, name: &Name) -> Option<Vec<u8>> {
+        let suite = self.options.crypto.suite();
         let plotter = self.plotter(name);
         if plotter.sybil.is_none() {
-            plotter.sybil = Some(Arc::new(invented_device(&mut plotter.chances)?));
+            plotter.sybil = Some(Arc::new(invented_device(suite, &mut plotter.chances)?));
         }
         let own = plotter.sybil.clone()?;
         let mut store = MemoryStore::new();
@@ -220,9 +221,9 @@ impl World {
 }
 
 /// Nobody vouches for it but itself.
-fn invented_device(chances: &mut Stream) -> Option<OwnDevice> {
+fn invented_device(suite: &'static dyn dmls::suite::Suite, chances: &mut Stream) -> Option<OwnDevice> {
     let matrix = SigningKey::generate(chances).ok()?;
-    let signing = SigningKey::generate(chances).ok()?;
+    let signing = SigningKey::generate_in(suite, chances).ok()?;
     let device = Device::new("@sybil:hs1", "SYBIL");
     let payload = Credential::payload(&device, &signing.public(), 1);
     let signature = ed25519_dalek::SigningKey::from_bytes(&matrix.to_bytes()).sign(&payload).to_bytes();

@@ -81,7 +81,7 @@ impl World {
             let Some(bytes) = bytes_of(&content) else { continue };
             for state in self.plotter(name).states() {
                 let chances = &mut self.plotter(name).chances;
-                let Ok(heard) = Message::overheard(&state, &bytes, chances) else { continue };
+                let Ok(heard) = Message::overheard(&state, &bytes) else { continue };
                 let Ok((again, _)) = heard.build(chances) else { continue };
                 let content = insider::message_content(&again, state.reference());
                 self.put_as(name, &sender.user, room, content.clone())?;
@@ -137,7 +137,7 @@ impl World {
         let Some((event_id, target, group_info)) = self.newest_entry(name, room) else { return Ok(()) };
         let target = EpochRef { locator: Locator(event_id), ..target };
         let chances = &mut self.plotter(name).chances;
-        let joined = join_externally(&own, &GroupId::new(room.as_str()), &target, &group_info, |_| {}, chances);
+        let joined = join_externally(&own, &GroupId::new(room.as_str()), &target, &group_info, None, |_| {}, chances);
         if let Ok(made) = joined {
             if let Some(event_id) = self.put(name, room, Post::Commit(&made))? {
                 let state = made.state.found_at(Locator(event_id));

@@ -49,7 +49,13 @@ impl World {
         self.steal(name)?;
         let seed = self.options.seed;
         let client = self.client(name)?;
-        let fresh = Client::enrolled(seed, &format!("{name} again"), client.device.clone(), client.facts.endorsement);
+        let fresh = Client::enrolled(
+            seed,
+            client.suite,
+            &format!("{name} again"),
+            client.device.clone(),
+            client.facts.endorsement,
+        );
         let mut fresh = fresh.map_err(|error| fault(name, &error))?;
         fresh.skew = client.skew;
         let mut old = std::mem::replace(client, fresh);

@@ -65,6 +65,6 @@ pub fn horizon() -> End {
     for _ in 0..66 {
         world.commit("alice", true);
     }
-    let views = world.peers["alice"].store.scan(Table("dmls.view"), b"").unwrap();
-    End::succeeded_if(views.iter().any(|(key, _)| key.windows(32).any(|window| window == first.0)))
+    let secrets = world.peers["alice"].store.scan(Table("dmls.secrets"), b"").unwrap();
+    End::succeeded_if(secrets.iter().any(|(key, _)| key.windows(32).any(|window| window == first.0)))
 }

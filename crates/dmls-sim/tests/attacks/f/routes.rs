@@ -59,8 +59,9 @@ pub fn five_routes() -> End {
 
 /// Everything in a store.
 fn dump(store: &MemoryStore) -> Vec<Vec<Entry>> {
-    let names = ["dmls.group", "dmls.epoch", "dmls.view", "dmls.traffic", "dmls.commit", "dmls.pending", "dmls.closed"];
-    names.iter().map(|name| store.scan(Table(name), b"").unwrap()).collect()
+    let state = ["dmls.node", "dmls.secrets", "dmls.ratchet"];
+    let names = ["dmls.group", "dmls.epoch", "dmls.traffic", "dmls.commit", "dmls.pending", "dmls.closed"];
+    names.iter().chain(&state).map(|name| store.scan(Table(name), b"").unwrap()).collect()
 }
 
 /// F20. All that Alice ever sent comes three times more, and into another room with the same people.

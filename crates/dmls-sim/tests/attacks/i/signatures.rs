@@ -42,5 +42,13 @@ pub fn other_protocol() -> End {
     let key = ed25519_dalek::SigningKey::from_bytes(&[8; 32]);
     let (public, text) = (SignatureKey(key.verifying_key().to_bytes()), b"a text that means something elsewhere");
     let signature = key.sign(text).to_bytes();
-    End::succeeded_if(verify_content(&public, &EpochId([3; 32]), LeafIndex(0), Sequence(0), text, &signature))
+    End::succeeded_if(verify_content(
+        dmls::suite::X25519_ED25519,
+        &public,
+        &EpochId([3; 32]),
+        LeafIndex(0),
+        Sequence(0),
+        text,
+        &signature,
+    ))
 }

@@ -1,6 +1,7 @@
 //! Every byte counts: three bits of each are flipped in all that is read, and all of it is cut short.
 #![allow(clippy::unwrap_used)]
 
+use super::super::wire::{TreeNode, decode, encode};
 use super::super::{Door, Invitation, OwnPackage, Package, Plan, Refusal, Tree};
 use super::world::{Chance, Member, Person, SUITE, finish, group};
 use crate::secret::Secret;
@@ -19,7 +20,7 @@ impl Scene {
         scene.commit(3, &[], 0);
         scene.commit(6, &[1, 4], 0);
         scene.commit(2, &[], 0);
-        scene.commit(0, &[], 1);
+        scene.commit(6, &[], 1);
         scene
     }
 
@@ -189,6 +190,44 @@ fn no_byte_of_a_tree_can_be_changed() {
     assert_eq!(accepted(&tree.export(), |bytes| Tree::import(SUITE, b"room", bytes)), NOWHERE);
     assert_eq!(&Tree::import(SUITE, b"room", &tree.export()).unwrap(), tree);
     assert!(Tree::import(SUITE, b"moor", &tree.export()).is_err());
+}
+
+/// What the flipping of bits goes over: a tree with all that a tree can have.
+#[test]
+fn the_tree_has_blank_nodes_unmerged_leaves_and_old_parents() {
+    let scene = Scene::new("tree");
+    let nodes: Vec<Option<TreeNode>> = decode(&scene.members[0].epoch.tree().export()).unwrap();
+    assert!(nodes.iter().step_by(2).any(Option::is_none));
+    assert!(nodes.iter().skip(1).step_by(2).any(Option::is_none));
+    let parents = nodes.iter().flatten().filter_map(|node| match node {
+        TreeNode::Parent(parent) => Some(parent),
+        TreeNode::Leaf(_) => None,
+    });
+    let parents: Vec<_> = parents.collect();
+    assert!(parents.len() > 2);
+    assert!(parents.iter().any(|parent| !parent.unmerged_leaves.is_empty()));
+    assert!(parents.iter().any(|parent| !parent.parent_hash.as_slice().is_empty()));
+}
+
+/// A parent at the end would stand beside the tree: no rule would look at it.
+#[test]
+fn nothing_stands_after_the_last_leaf_of_a_tree() {
+    let scene = Scene::new("end");
+    let whole: Vec<Option<TreeNode>> = decode(&scene.members[0].epoch.tree().export()).unwrap();
+    let parent = whole.iter().find(|node| matches!(node, Some(TreeNode::Parent(_)))).unwrap();
+    let mut chance = Chance::new("end");
+    for count in 1..6 {
+        let tree = group(count, &mut chance)[0].epoch.tree().export();
+        let nodes: Vec<Option<TreeNode>> = decode(&tree).unwrap();
+        let leaf = nodes.last().unwrap();
+        for after in [parent, &None, leaf] {
+            let longer: Vec<_> = nodes.iter().chain([after]).cloned().collect();
+            assert_eq!(Tree::import(SUITE, b"room", &encode(&longer)).err(), Some(Refusal::Tree), "{count}");
+        }
+        assert_eq!(Tree::import(SUITE, b"room", &tree).unwrap().export(), tree);
+    }
+    let alone = encode(&vec![None, parent.clone()]);
+    assert_eq!(Tree::import(SUITE, b"room", &alone).err(), Some(Refusal::Tree));
 }
 
 #[test]

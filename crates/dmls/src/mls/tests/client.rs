@@ -222,7 +222,7 @@ fn unframe_public(epoch: &Epoch, start: &[u8]) -> Unframed {
 fn unframe_private(epoch: &Epoch, ratchets: &Ratchets, bytes: &[u8]) -> Unframed {
     let message: PrivateMessage = decode(bytes).unwrap();
     let key = epoch.sender_data_key(&message);
-    let data = key.open(&sender_aad(&message), message.encrypted_sender_data.as_slice()).unwrap();
+    let data = key.open(X25519_ED25519, &sender_aad(&message), message.encrypted_sender_data.as_slice()).unwrap();
     let data: SenderData = decode(&data).unwrap();
     let label = if message.content_type == 1 { "application" } else { "handshake" };
     let (mut secret, _) = ratchets.open_leaf(data.leaf_index, label).unwrap();
@@ -230,7 +230,7 @@ fn unframe_private(epoch: &Epoch, ratchets: &Ratchets, bytes: &[u8]) -> Unframed
         secret = following(&secret, generation);
     }
     let key = key_of(&secret, data.generation).guarded(data.reuse_guard);
-    let opened = key.open(&content_aad(&message), message.ciphertext.as_slice()).unwrap();
+    let opened = key.open(X25519_ED25519, &content_aad(&message), message.ciphertext.as_slice()).unwrap();
     let mut rest = &opened[..];
     let content = match message.content_type {
         1 => Content::Application(next(&mut rest).unwrap()),

@@ -1,8 +1,10 @@
 //! Random games of a group whose members are ours and another implementation's: everybody agrees after every commit.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+use std::collections::{HashMap, VecDeque};
+
 use super::super::wire::{GroupContext, GroupInfo, WireFormat, body, decode, extension_type};
-use super::super::{Door, OwnPackage, Package, Plan, Public, Tree};
+use super::super::{Door, Forest, OwnPackage, Package, Plan, Public, Tree};
 use super::world::{Chance, Identity, Member, Person, SUITE};
 use crate::secret::Secret;
 
@@ -66,6 +68,7 @@ pub(super) struct Counts {
     pub(super) we_opened_theirs: usize,
     pub(super) they_opened_ours: usize,
     pub(super) trees_compared: usize,
+    pub(super) trees_stored: usize,
     pub(super) largest: usize,
 }
 
@@ -80,14 +83,14 @@ pub(super) fn commits_wanted() -> usize {
     std::env::var("DMLS_MIXED_COMMITS").map_or(300, |count| count.parse().unwrap())
 }
 
-/// Games of sixty commits with groups of different sizes, until there are `commits`.
+/// Games with groups of different sizes, until there are `commits`.
 pub(super) fn play<P: Peer>(name: &str, commits: usize, peer: &dyn Fn(PeerKind) -> P) -> Counts {
-    const GAME: usize = 60;
+    let length = (commits / 40).max(50);
     let mut counts = Counts::default();
-    for game in 0..commits.div_ceil(GAME) {
-        let most = [5, 12, 3, 24, 8][game % 5];
+    for game in 0..commits.div_ceil(length) {
+        let most = [5, 12, 3, 24, 8, 60][game % 6];
         let mut room = Room::open(&format!("{name} {game}"), most, peer, counts);
-        for _ in 0..GAME.min(commits - game * GAME) {
+        for _ in 0..length.min(commits - game * length) {
             room.step();
         }
         counts = room.counts;
@@ -117,7 +120,7 @@ fn summary(info: &[u8]) -> Summary {
 
 /// Somebody who is to come in by Welcome.
 enum Newcomer<P> {
-    Ours(Person, OwnPackage),
+    Ours(Person, Box<OwnPackage>),
     Theirs(Them<P>),
 }
 
@@ -126,6 +129,33 @@ struct Them<P> {
     /// Whether we know whose device it is.
     is_device: bool,
     tree_in_welcome: bool,
+}
+
+/// The trees of the last epochs as they are stored: each node once.
+#[derive(Default)]
+struct Store {
+    forest: Forest,
+    records: HashMap<[u8; 32], Vec<u8>>,
+    held: VecDeque<Tree>,
+}
+
+impl Store {
+    const HELD: usize = 3;
+
+    /// Takes a tree in, lets the oldest go, and gives the tree as it is read back from the records alone.
+    fn keep(&mut self, tree: &Tree) -> Tree {
+        let new = self.forest.plant(tree);
+        self.records.extend(new.into_iter().map(|record| (record.name, record.bytes)));
+        self.held.push_back(tree.clone());
+        if self.held.len() > Self::HELD {
+            for name in self.forest.fell(&self.held.pop_front().unwrap()) {
+                assert!(self.records.remove(&name).is_some());
+            }
+        }
+        assert_eq!(self.records.len(), self.forest.len());
+        let mut get = |name: &[u8; 32]| self.records.get(name).cloned();
+        Forest::default().load(SUITE, tree.hash(), tree.height(), &mut get).unwrap()
+    }
 }
 
 struct Room<'a, P> {
@@ -137,6 +167,7 @@ struct Room<'a, P> {
     theirs: Vec<Them<P>>,
     /// Followed with nothing but what is public.
     public: Public,
+    store: Store,
     named: usize,
     psk_id: Vec<u8>,
     psk: Secret,
@@ -160,8 +191,8 @@ impl<'a, P: Peer> Room<'a, P> {
         };
         let public = Door::read(SUITE, &info, None).unwrap().public().clone();
         let psk = chance.secret();
-        let (name, psk_id) = (name.to_owned(), Vec::new());
-        Self { name, most, new_peer, chance, ours, theirs, public, named: 0, psk_id, psk, counts }
+        let (name, psk_id, store) = (name.to_owned(), Vec::new(), Store::default());
+        Self { name, most, new_peer, chance, ours, theirs, public, store, named: 0, psk_id, psk, counts }
     }
 
     fn members(&self) -> usize {
@@ -308,7 +339,7 @@ impl<'a, P: Peer> Room<'a, P> {
             let last_resort = self.chance.one_in(2);
             let package = person.package(last_resort, &mut self.chance);
             let bytes = package.bytes();
-            return (Newcomer::Ours(person, package), bytes);
+            return (Newcomer::Ours(person, Box::new(package)), bytes);
         }
         let mut them = self.peer();
         let bytes = them.peer.key_package();
@@ -386,6 +417,8 @@ impl<'a, P: Peer> Room<'a, P> {
         let tree = self.public.tree().export();
         let imported = Tree::import(SUITE, self.public.context.group_id.as_slice(), &tree).unwrap();
         assert_eq!(imported, *self.public.tree(), "{at}");
+        assert_eq!(self.store.keep(&imported).export(), tree, "{at}");
+        self.counts.trees_stored += 1;
         let mut summaries = Vec::new();
         let mut exports = Vec::new();
         for member in &self.ours {

@@ -176,7 +176,7 @@ fn welcome() {
         let secrets: GroupSecrets = decode(&opened).unwrap();
         let joiner = Joiner(Secret::parse(secrets.joiner_secret.as_slice()).unwrap());
         let member = joiner.with_psk(&psk_secret(&[]));
-        let info: GroupInfo = decode(&member.welcome_key().open(b"", info).unwrap()).unwrap();
+        let info: GroupInfo = decode(&member.welcome_key().open(X25519_ED25519, b"", info).unwrap()).unwrap();
         let key = hex(&vector, "signer_pub").try_into().unwrap();
         let content = crate::mls::make::info_content(&info);
         crypto::verify(X25519_ED25519, &key, "GroupInfoTBS", &content, info.signature.as_slice()).unwrap();

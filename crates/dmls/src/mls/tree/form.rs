@@ -63,8 +63,10 @@ impl Tree {
         leaf: ReadLeaf<'_>,
         suite: &dyn Suite,
     ) -> Result<Self, Refusal> {
-        // It ends with a node that is there (MLS M74), and with a leaf: these stand at even places (MLS M75).
-        if !matches!(nodes.last(), Some(Some(_))) || nodes.len().is_multiple_of(2) {
+        // A parent with nothing to its right would be blank, so the last node is a leaf (MLS M74), and those are the
+        // even ones (MLS M75).
+        let ends_with_leaf = nodes.len() % 2 == 1 && matches!(nodes.last(), Some(Some(_)));
+        if !ends_with_leaf {
             return Err(Refusal::Tree);
         }
         let height = nodes.len().div_ceil(2).next_power_of_two().trailing_zeros();

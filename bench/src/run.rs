@@ -1,0 +1,82 @@
+//! Everything in one run.
+
+use std::time::Duration;
+
+use crate::contest;
+use crate::contestant::{Contestant, Failure};
+use crate::core::Core;
+use crate::limit::Primitives;
+use crate::past;
+use crate::peers::beekem::BeeKem;
+use crate::peers::megolm;
+use crate::peers::mls_rs::MlsRs;
+use crate::peers::openmls::OpenMls;
+use crate::report::ROOM;
+use crate::roster::{FEWEST, Roster};
+use crate::sheet::{CORE, LIMIT, Sheet, say};
+
+/// What is measured.
+#[derive(Debug)]
+pub struct Plan {
+    /// How many devices, each.
+    pub sizes: Vec<u32>,
+    /// Only rows that begin so; all, if there is none.
+    pub only: Vec<String>,
+    /// How long it may take to make ready for rows about the past.
+    pub budget: Duration,
+    /// How many epochs are known, each.
+    pub known: Vec<usize>,
+}
+
+impl Plan {
+    /// The size of the room that gets a long past.
+    pub fn past(&self) -> u32 {
+        self.sizes.iter().copied().min().unwrap_or(10)
+    }
+}
+
+/// Measures all rows. A contestant that fails has told so in its rows, and the others go on.
+///
+/// # Errors
+/// If a size is too small, or the primitives fail.
+pub fn run(plan: &Plan) -> Result<Sheet, Failure> {
+    if let Some(small) = plan.sizes.iter().find(|n| **n < FEWEST) {
+        return Err(format!("{small} devices are too few: it takes {FEWEST}").into());
+    }
+    let mut sheet = Sheet::new(plan.only.clone(), plan.budget);
+    Primitives::measure()?.enter_each(&mut sheet);
+    for n in &plan.sizes {
+        size(Roster { n: *n }, &mut sheet)?;
+    }
+    let past = Roster { n: plan.past() };
+    told("past", past.n, CORE, past::known(past, &plan.known, &mut sheet), &mut sheet);
+    sheet.miss(ROOM, 0, CORE, "not yet");
+    Ok(sheet)
+}
+
+/// All contestants in rooms of one size, the limit as it is at the same time.
+///
+/// The module's place is here: `dmls::hazmat`, behind the feature `hazmat` of `dmls`, as a file `module.rs` beside
+/// `core.rs` with a [`Contestant`] whose `WHO` is [`crate::sheet::MODULE`] and whose members are epochs by number.
+/// Forks it can leave to [`crate::contestant::InLine`], or show the children that the observer processes.
+fn size(roster: Roster, sheet: &mut Sheet) -> Result<(), Failure> {
+    say(&format!("{LIMIT}, {} devices", roster.n));
+    Primitives::measure()?.enter(roster, sheet);
+    contestant::<Core>(roster, sheet);
+    told("held", roster.n, CORE, past::held(roster, sheet), sheet);
+    contestant::<OpenMls>(roster, sheet);
+    contestant::<MlsRs>(roster, sheet);
+    contestant::<BeeKem>(roster, sheet);
+    told("all", roster.n, "megolm", megolm::play(roster, sheet), sheet);
+    Ok(())
+}
+
+fn contestant<C: Contestant>(roster: Roster, sheet: &mut Sheet) {
+    told("the rest", roster.n, C::WHO, contest::play::<C>(roster, sheet), sheet);
+}
+
+fn told(op: &str, n: u32, who: &'static str, played: Result<(), Failure>, sheet: &mut Sheet) {
+    if let Err(failure) = played {
+        sheet.miss(op, n, who, format!("FAILED: {failure}"));
+    }
+}

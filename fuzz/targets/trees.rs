@@ -1,0 +1,4 @@
+//! `dmls_sim::fuzz`'s target `trees`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| dmls_sim::fuzz::trees(input));
