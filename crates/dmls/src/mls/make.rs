@@ -85,7 +85,8 @@ impl Epoch {
         Ok(enter(public, &secret, PathKeys::of_leaf(pair), 0))
     }
 
-    /// Makes and signs a commit on this epoch: all by value, always with a path (SPEC §3.1).
+    /// Makes and signs a commit on this epoch: all by value, always with a path (SPEC §3.1). The epoch stays as it is
+    /// (MLS M132).
     ///
     /// # Errors
     /// If randomness fails, or a leaf to be removed or added does not go.
@@ -105,6 +106,7 @@ impl Epoch {
             init: self.secrets.init.clone(),
             membership: Some(self.secrets.membership.clone()),
         };
+        // MLS M133: all else is refused by what members refuse it by.
         if plan.removes.contains(&self.own) {
             return Err(Refusal::Proposals.into());
         }
@@ -148,7 +150,7 @@ pub(super) fn info_content(info: &GroupInfo) -> Vec<u8> {
     content
 }
 
-/// A fresh nonce each time (RFC 9420 §12.1.4).
+/// A fresh nonce each time (RFC 9420 §12.1.4; MLS M107).
 fn psk_of(id: Vec<u8>, entropy: &mut dyn Entropy) -> Result<PreSharedKeyId, MakeError> {
     let nonce = draw(entropy)?;
     Ok(PreSharedKeyId { kind: PskKind::External { id: id.into() }, nonce: nonce.expose()[..].into() })

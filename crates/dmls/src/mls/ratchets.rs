@@ -10,13 +10,13 @@ use super::tree::Place;
 use crate::secret::Secret;
 
 /// A message may be so many generations ahead of the newest that was opened before it: so many derivations are made
-/// before anything shows that it is not invented.
+/// before anything shows that it is not invented (MLS M31).
 pub(crate) const MAX_AHEAD: u32 = 24_576;
 /// As far one leaps over what cannot come any more.
 const MAX_LEAP: u32 = 1 << 20;
-/// Of one sender at most so many keys that were passed over are kept; the oldest go first.
+/// Of one sender at most so many keys that were passed over are kept; the oldest go first (MLS M35).
 pub(crate) const MAX_SKIPPED: usize = MAX_AHEAD as usize;
-/// Of all senders at most so many; those of whoever passes over more go first.
+/// Of all senders at most so many; those of whoever passes over more go first (MLS M35).
 const MAX_SKIPPED_IN_ALL: usize = 4 * MAX_SKIPPED;
 /// Keys that were passed over are stored so many to a record.
 pub(super) const BLOCK: u32 = 64;
@@ -81,7 +81,7 @@ impl Ratchets {
         Self { height, nodes: BTreeMap::from([(Place { height, first: 0 }, encryption)]), senders: BTreeMap::new() }
     }
 
-    /// The next key of a sender: to seal with.
+    /// The next key of a sender: to seal with, once each (MLS M36).
     pub(super) fn next(&self, leaf: u32) -> Result<Turn, Refusal> {
         let generation = self.senders.get(&leaf).map_or(0, |ratchet| ratchet.generation);
         self.turn(leaf, generation)
@@ -100,6 +100,7 @@ impl Ratchets {
     fn turn_within(&self, leaf: u32, generation: u32, most: u32) -> Result<Turn, Refusal> {
         if let Some(ratchet) = self.senders.get(&leaf) {
             if generation < ratchet.generation {
+                // MLS M32.
                 let key = ratchet.skipped.get(&generation).ok_or(Refusal::KeyUsed)?.clone();
                 return Ok(Turn { leaf, generation, key, change: Change::Kept });
             }
@@ -109,7 +110,8 @@ impl Ratchets {
         ahead(leaf, generation, most, 0, secret, Some(opened))
     }
 
-    /// Makes what [`Self::turn`] worked out the state, and gives what changes in the store.
+    /// Makes what [`Self::turn`] worked out the state, and gives what changes in the store: nothing is left of what was
+    /// used (MLS M33).
     pub(crate) fn advance(&mut self, turn: Turn) -> Vec<RatchetRecord> {
         let Turn { leaf, generation, key: _, change } = turn;
         let mut records = Vec::new();
