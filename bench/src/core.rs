@@ -7,37 +7,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use dmls::device::{Credential, OwnDevice, SigningKey};
+use dmls::device::OwnDevice;
 use dmls::effect::{Applied, Outcome, OutgoingCommit, Publish, Verdict};
-use dmls::entropy::{Entropy, EntropyError};
 use dmls::group::{Group, Orders, Settings};
 use dmls::id::{Device, EpochId, GroupId, Locator, Timestamp};
 use dmls::input::{Desired, DesiredDevice, Input, Welcome};
 use dmls::journal::{Durable, Records, Write};
 use dmls::package::KeyPackages;
 use dmls_store::MemoryStore;
-use ed25519_dalek::Signer;
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::contestant::{Agreed, Contestant, Failure, Made};
 use crate::meter::timed;
+use crate::module::own_device;
 use crate::roster::{Number, Roster, names};
+use crate::seeded::Seeded;
 use crate::sheet::CORE;
 
 const NOW: Timestamp = Timestamp(1);
 
 /// In how many rounds forks must have come together.
 const ROUNDS: usize = 40;
-
-struct Seeded(ChaCha20Rng);
-
-impl Entropy for Seeded {
-    fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
-        self.0.fill_bytes(out);
-        Ok(())
-    }
-}
 
 /// A room that the core keeps.
 pub struct Core {
@@ -79,12 +68,8 @@ fn size(writes: &[Write]) -> usize {
 
 impl Member {
     fn new(number: Number) -> Result<Self, Failure> {
-        let mut rng = Seeded(ChaCha20Rng::seed_from_u64(u64::from(number)));
-        let (user, device) = names(number);
-        let (device, signing) = (Device::new(user, device), SigningKey::generate(&mut rng)?);
-        let vouching = ed25519_dalek::SigningKey::from_bytes(&SigningKey::generate(&mut rng)?.to_bytes());
-        let signature = vouching.sign(&Credential::payload(&device, &signing.public(), 0)).to_bytes();
-        let own = Arc::new(OwnDevice::new(signing, device, vouching.verifying_key().to_bytes(), 0, signature)?);
+        let mut rng = Seeded::of(number);
+        let own = Arc::new(own_device(number, &mut rng)?);
         let group = Group::new(room(), own.clone(), settings());
         Ok(Self { own, group, packages: KeyPackages::default(), store: MemoryStore::new(), rng, written: 0 })
     }
