@@ -109,12 +109,12 @@ impl Core {
         self.members.get_mut(&number).ok_or_else(|| "no actor".into())
     }
 
-    /// Bytes of all records of an actor.
-    pub(crate) fn records(&mut self, number: Number) -> Result<usize, Failure> {
+    /// Bytes of all records of an actor, by table.
+    pub(crate) fn records(&mut self, number: Number) -> Result<BTreeMap<&'static str, usize>, Failure> {
         let store = &self.member(number)?.store;
-        let mut bytes = 0;
+        let mut bytes = BTreeMap::new();
         for (table, key) in store.places() {
-            bytes += key.len() + store.get(table, key)?.map_or(0, |value| value.len());
+            *bytes.entry(table.0).or_default() += key.len() + store.get(table, key)?.map_or(0, |value| value.len());
         }
         Ok(bytes)
     }

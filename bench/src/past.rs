@@ -41,7 +41,7 @@ pub fn held(roster: Roster, sheet: &mut Sheet) -> Result<(), Failure> {
     let mut aside = Sheet::new(Vec::new(), std::time::Duration::ZERO);
     let mut contest = Contest::<Core>::begin(roster, &mut aside)?;
     let observer = roster.observer();
-    sheet.put("records joined", n, CORE, Unit::B, contest.room.records(observer)? as f64);
+    put_records("joined", &mut contest, sheet)?;
     two_of(&mut contest)?;
     let mut first = None;
     for held in HELD {
@@ -58,12 +58,23 @@ pub fn held(roster: Roster, sheet: &mut Sheet) -> Result<(), Failure> {
         let talk = contest.messages()?;
         sheet.put(format!("message/seal held={held}"), n, CORE, Unit::Us, talk.seal);
         sheet.put(format!("message/open held={held}"), n, CORE, Unit::Us, talk.open);
-        sheet.put(format!("records held={held}"), n, CORE, Unit::B, contest.room.records(observer)? as f64);
+        put_records(&format!("held={held}"), &mut contest, sheet)?;
         if let Some(first) = first.filter(|_| held > 1) {
             // Two devices hold as many more than at first, in memory and in their journals.
             let each = (heap() - first) / (2.0 * (held - 1) as f64);
             sheet.put(format!("held/heap-each held={held}"), n, CORE, Unit::B, each);
         }
+    }
+    Ok(())
+}
+
+/// The observer's records: in all, and those of each table.
+fn put_records(when: &str, contest: &mut Contest<'_, Core>, sheet: &mut Sheet) -> Result<(), Failure> {
+    let (n, observer) = (contest.roster.n, contest.roster.observer());
+    let records = contest.room.records(observer)?;
+    sheet.put(format!("records {when}"), n, CORE, Unit::B, records.values().sum::<usize>() as f64);
+    for (table, bytes) in records {
+        sheet.put(format!("records {when} {table}"), n, CORE, Unit::B, bytes as f64);
     }
     Ok(())
 }
