@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use dmls::device::OwnDevice;
-use dmls::effect::{Applied, Outcome, OutgoingCommit, Publish, Verdict};
+use dmls::effect::{Applied, GroupInfo, Outcome, OutgoingCommit, Publish, Verdict};
 use dmls::group::{Group, Orders, Settings};
 use dmls::id::{Device, EpochId, GroupId, Locator, Timestamp};
 use dmls::input::{Desired, DesiredDevice, Input, Welcome};
@@ -35,6 +35,8 @@ pub struct Core {
     desired: Desired,
     /// Those of the last commit.
     welcomes: BTreeMap<Device, Welcome>,
+    /// That of the last commit.
+    group_info: Option<GroupInfo>,
     /// How many events there were.
     events: u64,
 }
@@ -143,14 +145,15 @@ impl Core {
         self.events += 1;
         let locator = Locator(self.events.to_string());
         let commit = *self.member(number)?.commit(orders, &locator)?;
-        let beside = commit.group_info.len() + commit.welcomes.first().map_or(0, |welcome| welcome.bytes.len());
-        let OutgoingCommit { epoch, bytes, welcomes, .. } = commit;
+        let beside = commit.welcomes.first().map_or(0, |welcome| welcome.bytes.len());
+        let OutgoingCommit { epoch, bytes, welcomes, group_info, .. } = commit;
+        self.group_info = Some(group_info);
         let own = &self.members;
         let wanted = welcomes.into_iter().filter(|out| own.values().any(|member| member.own.device() == &out.to));
         let welcome = |out: dmls::effect::OutgoingWelcome| {
             let (base, grant, epoch) = (out.base, out.grant, epoch.id);
             let (commit, locator) = (bytes.clone(), locator.clone());
-            (out.to, Welcome { bytes: out.bytes, commit, locator, epoch, base, grant })
+            (out.to, Welcome { bytes: out.bytes.to_vec(), commit, locator, epoch, base, grant })
         };
         self.welcomes = wanted.map(welcome).collect();
         Ok(Made { bytes, beside })
@@ -203,7 +206,14 @@ impl Contestant for Core {
                 members.insert(number, member);
             }
         }
-        let mut core = Self { members, published, desired: desired.clone(), welcomes: BTreeMap::new(), events: 0 };
+        let mut core = Self {
+            members,
+            published,
+            desired: desired.clone(),
+            welcomes: BTreeMap::new(),
+            group_info: None,
+            events: 0,
+        };
         for member in core.members.values_mut() {
             member.input(Input::Desired(desired.clone()))?;
         }
@@ -302,6 +312,10 @@ impl Contestant for Core {
             Verdict::Applied(Applied::Message(opened)) => Ok(opened.plaintext.to_vec()),
             other => Err(format!("device {number} cannot read: {other:?}").into()),
         }
+    }
+
+    fn show(&mut self) -> Option<Vec<u8>> {
+        self.group_info.as_ref().map(GroupInfo::bytes)
     }
 
     fn state(&mut self, number: Number) -> Result<Vec<u8>, Failure> {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use dmls::device::{Credential, OwnDevice, SigningKey};
 use dmls::entropy::Entropy;
-use dmls::hazmat::{self, Actor, OwnKeyPackage, Psk};
+use dmls::hazmat::{self, Actor, OwnKeyPackage, Psk, WelcomeTree};
 use dmls::id::Device;
 use ed25519_dalek::Signer;
 
@@ -23,8 +23,9 @@ const PSK: Psk<'static> = (&[7; 69], &[8; 32]);
 pub struct Module {
     members: BTreeMap<Number, Member>,
     packages: BTreeMap<Number, Vec<u8>>,
-    /// That of the last commit, with the tree inside.
+    /// That of the last commit, and the tree beside it.
     welcome: Vec<u8>,
+    tree: Vec<u8>,
 }
 
 struct Member {
@@ -48,7 +49,7 @@ impl Member {
 
     fn commit(&mut self, adds: &[hazmat::KeyPackage], removes: &[u32]) -> Result<hazmat::Made, Failure> {
         let epoch = self.epoch.as_ref().ok_or("not in the group")?;
-        Ok(epoch.commit(adds, removes, PSK, &self.actor, &mut self.rng)?)
+        Ok(epoch.commit_with(adds, removes, PSK, WelcomeTree::Beside, &self.actor, &mut self.rng)?)
     }
 
     /// The epoch that a commit makes; this one stays as it is.
@@ -110,7 +111,7 @@ impl Contestant for Module {
                 members.insert(number, member);
             }
         }
-        Ok(Self { members, packages, welcome: Vec::new() })
+        Ok(Self { members, packages, welcome: Vec::new(), tree: Vec::new() })
     }
 
     fn add(&mut self, numbers: Range<Number>) -> Result<Made, Failure> {
@@ -122,14 +123,15 @@ impl Contestant for Module {
         let bytes = packages.range(numbers).map(|(_, bytes)| bytes);
         let adds = bytes.map(|bytes| hazmat::read_package(bytes)).collect::<Result<Vec<_>, _>>()?;
         let made = creator.commit(&adds, &[])?;
+        self.tree = made.member.tree();
         creator.epoch = Some(made.member);
         self.welcome = made.welcome.ok_or("no Welcome")?;
-        Ok(Made { bytes: made.commit, beside: self.welcome.len() })
+        Ok(Made { bytes: made.commit, beside: self.welcome.len() + self.tree.len() })
     }
 
     fn join(&mut self, number: Number) -> Result<(), Failure> {
         let member = self.members.get_mut(&number).ok_or("no actor")?;
-        member.epoch = Some(hazmat::join(&self.welcome, &member.package, PSK.1, None)?);
+        member.epoch = Some(hazmat::join(&self.welcome, &member.package, PSK.1, Some(&self.tree))?);
         Ok(())
     }
 

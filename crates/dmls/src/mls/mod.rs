@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 pub(crate) use commit::{Change, Draft, Entered, Public};
 pub(crate) use join::{Door, Invitation, package_references};
-pub(crate) use make::{Made, OwnDraft, Plan};
+pub(crate) use make::{Made, OwnDraft, Plan, Showing};
 pub(crate) use message::Opened;
 pub(crate) use package::{OwnPackage, Package};
 pub(crate) use path::MakeError;

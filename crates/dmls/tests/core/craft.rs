@@ -110,7 +110,7 @@ fn states_go_on_by_themselves() {
     assert_eq!(merge.commit.epoch.height, Height(state.reference().height.0 + 2));
     let sent = &merge.commit.welcomes[0];
     let welcome = Welcome {
-        bytes: sent.bytes.clone(),
+        bytes: sent.bytes.to_vec(),
         commit: merge.commit.bytes.clone(),
         locator: Locator("$m".into()),
         epoch: merge.commit.epoch.id,
@@ -389,7 +389,7 @@ fn welcomes_that_lie_are_refused() {
         let add = make(&mut world, &Commit::on(&state).add(&made[0].bytes, Locator::default()).welcome_info(edit));
         let sent = add.commit.welcomes[0].clone();
         let welcome = |grant| Welcome {
-            bytes: sent.bytes.clone(),
+            bytes: sent.bytes.to_vec(),
             commit: add.commit.bytes.clone(),
             locator: Locator("$m".into()),
             epoch: add.commit.epoch.id,
@@ -416,7 +416,7 @@ fn false_ways_in_are_refused() {
     let state = now_of(&world, "mallory");
     let made = make(&mut world, &Commit::on(&state));
     assert!(matches!(give(&mut world, "bob", &made.commit.bytes), Verdict::Applied(_)));
-    let (target, info) = (made.commit.epoch.clone(), made.commit.group_info.clone());
+    let (target, info) = (made.commit.epoch.clone(), made.commit.group_info.bytes());
     let mallory = world.peers["mallory"].own.clone();
     let tag = group_info(&info, &mallory, |parts| parts.confirmation_tag[0] ^= 1).unwrap();
     let tree = group_info(&info, &mallory, |parts| parts.tree_hash[0] ^= 1).unwrap();
