@@ -6,18 +6,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dmls::device::OwnDevice;
 use dmls::effect::{Applied, GroupInfo, Outcome, OutgoingCommit, Publish, Verdict};
 use dmls::group::{Group, Orders, Settings};
 use dmls::id::{Device, EpochId, GroupId, Locator, Timestamp};
 use dmls::input::{Desired, DesiredDevice, Input, Welcome};
-use dmls::journal::{Durable, Records, Write};
+use dmls::journal::{Durable, Journal, Records, Write};
 use dmls::package::KeyPackages;
-use dmls_store::MemoryStore;
+use dmls_store::{Key, MemoryStore, SqliteStore};
 
 use crate::contestant::{Agreed, Contestant, Failure, Made};
-use crate::meter::timed;
+use crate::meter::{at_most, timed};
 use crate::module::own_device;
 use crate::roster::{Number, Roster, names};
 use crate::seeded::Seeded;
@@ -119,6 +120,27 @@ impl Core {
             *bytes.entry(table.0).or_default() += key.len() + store.get(table, key)?.map_or(0, |value| value.len());
         }
         Ok(bytes)
+    }
+
+    /// An actor's journal on disk is opened, and the group loaded: milliseconds, and bytes of heap at most.
+    pub(crate) fn load_from_disk(&mut self, number: Number) -> Result<(f64, f64), Failure> {
+        let (dir, key, member) = (tempfile::tempdir()?, Key::raw([1; 32]), self.member(number)?);
+        let mut writes = Vec::new();
+        for (table, place) in member.store.places() {
+            let value = member.store.get(table, place)?.ok_or("a record has gone")?;
+            writes.push(Write::Put { table, key: place.to_vec(), value });
+        }
+        SqliteStore::open(dir.path(), &key, Duration::ZERO)?.commit(&writes)?;
+        let load = || -> Result<(SqliteStore, Group), Failure> {
+            let store = SqliteStore::open(dir.path(), &key, Duration::ZERO)?;
+            let group = Group::load(room(), member.own.clone(), settings(), &store)?;
+            Ok((store, group))
+        };
+        let ((loaded, heap), spent) = timed(|| at_most(load));
+        if loaded?.1.canonical() != member.group.canonical() {
+            return Err("another group was loaded than was stored".into());
+        }
+        Ok((spent, heap))
     }
 
     /// How many epochs an actor holds, and how many it knows.

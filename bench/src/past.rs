@@ -16,7 +16,7 @@ pub const HELD: [usize; 3] = [1, 8, 64];
 pub const KNOWN: [usize; 3] = [100, 1_000, 10_000];
 
 /// How many commits are timed with so many known epochs.
-const REKEYS: usize = 9;
+const REKEYS: usize = 31;
 
 /// Only two devices are left that do everything: the first speaks, the observer listens.
 fn two_of(contest: &mut Contest<'_, Core>) -> Result<(), Failure> {
@@ -88,13 +88,13 @@ fn step(contest: &mut Contest<'_, Core>) -> Result<(f64, f64), Failure> {
     Ok((send, receive))
 }
 
-/// Commits and messages with 100, 1,000 and 10,000 known epochs.
+/// Commits, messages and loading with 100, 1,000 and 10,000 known epochs.
 ///
 /// # Errors
 /// Whatever the core fails with.
 pub fn known(roster: Roster, counts: &[usize], sheet: &mut Sheet) -> Result<(), Failure> {
     let (n, deadline) = (roster.n, sheet.deadline());
-    if !sheet.wants("message") && !sheet.wants("rekey") {
+    if !["message", "rekey", "load"].iter().any(|op| sheet.wants(op)) {
         return Ok(());
     }
     let mut aside = Sheet::new(Vec::new(), std::time::Duration::ZERO);
@@ -123,6 +123,9 @@ pub fn known(roster: Roster, counts: &[usize], sheet: &mut Sheet) -> Result<(), 
         sheet.put(format!("rekey/receive known={count}"), n, CORE, Unit::Ms, median(receive));
         sheet.put(format!("message/seal known={count}"), n, CORE, Unit::Us, talk.seal);
         sheet.put(format!("message/open known={count}"), n, CORE, Unit::Us, talk.open);
+        let (load, heap) = contest.room.load_from_disk(roster.observer())?;
+        sheet.put(format!("load known={count}"), n, CORE, Unit::Ms, load);
+        sheet.put(format!("load/heap known={count}"), n, CORE, Unit::B, heap);
     }
     contest.agree("a long past")
 }

@@ -59,7 +59,7 @@ pub fn run(plan: &Plan) -> Result<Sheet, Failure> {
     if plan.has(CORE) {
         told("past", past.n, CORE, past::known(past, &plan.known, &mut sheet), &mut sheet);
     }
-    sheet.miss(ROOM, 0, CORE, "not yet");
+    sheet.miss(ROOM, 0, CORE, "only its group is loaded here, from SQLite; messages to show are the binding's");
     Ok(sheet)
 }
 
