@@ -33,13 +33,13 @@ pub(crate) mod bend;
 
 use std::sync::Arc;
 
-pub(crate) use commit::{Draft, Entered};
 #[cfg(feature = "hazmat")]
 pub(crate) use commit::Public;
+pub(crate) use commit::{Draft, Entered};
 pub(crate) use join::{Door, Invitation, package_references};
 #[cfg(feature = "hazmat")]
 pub(crate) use make::OwnDraft;
-pub(crate) use make::{Made, Plan};
+pub(crate) use make::{Made, Plan, Showing};
 pub(crate) use package::{OwnPackage, Package};
 pub(crate) use path::MakeError;
 pub(crate) use ratchets::{MAX_AHEAD, Ratchets, Turn};

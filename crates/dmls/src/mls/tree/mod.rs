@@ -24,7 +24,9 @@ use node::{Body, Node, hash_of_parent};
 pub(crate) use leaf::{Found, Leaf, Maker, no_type_twice};
 pub(crate) use node::{Parent, Target};
 pub(crate) use place::{MAX_HEIGHT, Place};
-pub(crate) use records::{Forest, NodeRecord};
+pub(crate) use records::Forest;
+#[cfg(test)]
+pub(crate) use records::NodeRecord;
 
 /// A ratchet tree.
 #[derive(Clone)]
