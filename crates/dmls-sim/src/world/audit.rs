@@ -79,7 +79,9 @@ impl Shown {
         hold("rooms".to_owned(), self.rooms == other.rooms);
         for (room, view) in &self.views {
             let Some((_, again)) = other.views.iter().find(|(other, _)| other == room) else {
-                hold(format!("view of {room}"), false);
+                let row = other.rooms.iter().find(|row| row.room == *room);
+                let trouble = row.and_then(|row| row.trouble.as_deref()).unwrap_or("not there");
+                hold(format!("view of {room}: {trouble}"), false);
                 continue;
             };
             hold(format!("messages of {room}"), view.messages == again.messages);
