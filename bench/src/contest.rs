@@ -107,7 +107,7 @@ impl<'a, C: Contestant> Contest<'a, C> {
         Ok(observed)
     }
 
-    fn rekey_cold(&mut self) -> Result<(), Failure> {
+    pub(crate) fn rekey_cold(&mut self) -> Result<(), Failure> {
         self.tell("first rekey");
         let from = self.roster.cold();
         let (made, send) = timed(|| self.room.rekey(from));
@@ -142,7 +142,17 @@ impl<'a, C: Contestant> Contest<'a, C> {
             samples.written_there.extend(added(before.1, self.room.written(observer)));
         }
         self.enter("rekey", samples);
+        self.show();
         self.agree("rekeying")
+    }
+
+    /// What else the maker of a commit does, in its own time: a GroupInfo that it signs.
+    fn show(&mut self) {
+        let (shown, spent) = timed(|| self.room.show());
+        if let Some(shown) = shown {
+            self.put("rekey/show", Unit::Ms, spent);
+            self.put("rekey/shown-bytes", Unit::B, shown.len() as f64);
+        }
     }
 
     fn enter(&mut self, op: &str, samples: Samples) {

@@ -81,6 +81,11 @@ pub trait Contestant: Sized {
         Err("opens no messages".into())
     }
 
+    /// What the maker of the last commit puts into the room for those who join by themselves, made when it is wanted.
+    fn show(&mut self) -> Option<Vec<u8>> {
+        None
+    }
+
     /// What members have in common who are in one state.
     fn state(&mut self, number: Number) -> Result<Vec<u8>, Failure>;
 

@@ -6,38 +6,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
-use dmls::device::{Credential, OwnDevice, SigningKey};
-use dmls::effect::{Applied, Outcome, OutgoingCommit, Publish, Verdict};
-use dmls::entropy::{Entropy, EntropyError};
+use dmls::device::OwnDevice;
+use dmls::effect::{Applied, GroupInfo, Outcome, OutgoingCommit, Publish, Verdict};
 use dmls::group::{Group, Orders, Settings};
 use dmls::id::{Device, EpochId, GroupId, Locator, Timestamp};
 use dmls::input::{Desired, DesiredDevice, Input, Welcome};
-use dmls::journal::{Durable, Records, Write};
+use dmls::journal::{Durable, Journal, Records, Write};
 use dmls::package::KeyPackages;
-use dmls_store::MemoryStore;
-use ed25519_dalek::Signer;
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use dmls_store::{Key, MemoryStore, SqliteStore};
 
 use crate::contestant::{Agreed, Contestant, Failure, Made};
-use crate::meter::timed;
+use crate::meter::{at_most, timed};
+use crate::module::own_device;
 use crate::roster::{Number, Roster, names};
+use crate::seeded::Seeded;
 use crate::sheet::CORE;
 
 const NOW: Timestamp = Timestamp(1);
 
 /// In how many rounds forks must have come together.
 const ROUNDS: usize = 40;
-
-struct Seeded(ChaCha20Rng);
-
-impl Entropy for Seeded {
-    fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
-        self.0.fill_bytes(out);
-        Ok(())
-    }
-}
 
 /// A room that the core keeps.
 pub struct Core {
@@ -46,6 +36,8 @@ pub struct Core {
     desired: Desired,
     /// Those of the last commit.
     welcomes: BTreeMap<Device, Welcome>,
+    /// That of the last commit.
+    group_info: Option<GroupInfo>,
     /// How many events there were.
     events: u64,
 }
@@ -79,12 +71,8 @@ fn size(writes: &[Write]) -> usize {
 
 impl Member {
     fn new(number: Number) -> Result<Self, Failure> {
-        let mut rng = Seeded(ChaCha20Rng::seed_from_u64(u64::from(number)));
-        let (user, device) = names(number);
-        let (device, signing) = (Device::new(user, device), SigningKey::generate(&mut rng)?);
-        let vouching = ed25519_dalek::SigningKey::from_bytes(&SigningKey::generate(&mut rng)?.to_bytes());
-        let signature = vouching.sign(&Credential::payload(&device, &signing.public(), 0)).to_bytes();
-        let own = Arc::new(OwnDevice::new(signing, device, vouching.verifying_key().to_bytes(), 0, signature)?);
+        let mut rng = Seeded::of(number);
+        let own = Arc::new(own_device(number, &mut rng)?);
         let group = Group::new(room(), own.clone(), settings());
         Ok(Self { own, group, packages: KeyPackages::default(), store: MemoryStore::new(), rng, written: 0 })
     }
@@ -124,14 +112,35 @@ impl Core {
         self.members.get_mut(&number).ok_or_else(|| "no actor".into())
     }
 
-    /// Bytes of all records of an actor.
-    pub(crate) fn records(&mut self, number: Number) -> Result<usize, Failure> {
+    /// Bytes of all records of an actor, by table.
+    pub(crate) fn records(&mut self, number: Number) -> Result<BTreeMap<&'static str, usize>, Failure> {
         let store = &self.member(number)?.store;
-        let mut bytes = 0;
+        let mut bytes = BTreeMap::new();
         for (table, key) in store.places() {
-            bytes += key.len() + store.get(table, key)?.map_or(0, |value| value.len());
+            *bytes.entry(table.0).or_default() += key.len() + store.get(table, key)?.map_or(0, |value| value.len());
         }
         Ok(bytes)
+    }
+
+    /// An actor's journal on disk is opened, and the group loaded: milliseconds, and bytes of heap at most.
+    pub(crate) fn load_from_disk(&mut self, number: Number) -> Result<(f64, f64), Failure> {
+        let (dir, key, member) = (tempfile::tempdir()?, Key::raw([1; 32]), self.member(number)?);
+        let mut writes = Vec::new();
+        for (table, place) in member.store.places() {
+            let value = member.store.get(table, place)?.ok_or("a record has gone")?;
+            writes.push(Write::Put { table, key: place.to_vec(), value });
+        }
+        SqliteStore::open(dir.path(), &key, Duration::ZERO)?.commit(&writes)?;
+        let load = || -> Result<(SqliteStore, Group), Failure> {
+            let store = SqliteStore::open(dir.path(), &key, Duration::ZERO)?;
+            let group = Group::load(room(), member.own.clone(), settings(), &store)?;
+            Ok((store, group))
+        };
+        let ((loaded, heap), spent) = timed(|| at_most(load));
+        if loaded?.1.canonical() != member.group.canonical() {
+            return Err("another group was loaded than was stored".into());
+        }
+        Ok((spent, heap))
     }
 
     /// How many epochs an actor holds, and how many it knows.
@@ -158,14 +167,15 @@ impl Core {
         self.events += 1;
         let locator = Locator(self.events.to_string());
         let commit = *self.member(number)?.commit(orders, &locator)?;
-        let beside = commit.group_info.len() + commit.welcomes.first().map_or(0, |welcome| welcome.bytes.len());
-        let OutgoingCommit { epoch, bytes, welcomes, .. } = commit;
+        let beside = commit.welcomes.first().map_or(0, |welcome| welcome.bytes.len());
+        let OutgoingCommit { epoch, bytes, welcomes, group_info, .. } = commit;
+        self.group_info = Some(group_info);
         let own = &self.members;
         let wanted = welcomes.into_iter().filter(|out| own.values().any(|member| member.own.device() == &out.to));
         let welcome = |out: dmls::effect::OutgoingWelcome| {
             let (base, grant, epoch) = (out.base, out.grant, epoch.id);
             let (commit, locator) = (bytes.clone(), locator.clone());
-            (out.to, Welcome { bytes: out.bytes, commit, locator, epoch, base, grant })
+            (out.to, Welcome { bytes: out.bytes.to_vec(), commit, locator, epoch, base, grant })
         };
         self.welcomes = wanted.map(welcome).collect();
         Ok(Made { bytes, beside })
@@ -218,7 +228,14 @@ impl Contestant for Core {
                 members.insert(number, member);
             }
         }
-        let mut core = Self { members, published, desired: desired.clone(), welcomes: BTreeMap::new(), events: 0 };
+        let mut core = Self {
+            members,
+            published,
+            desired: desired.clone(),
+            welcomes: BTreeMap::new(),
+            group_info: None,
+            events: 0,
+        };
         for member in core.members.values_mut() {
             member.input(Input::Desired(desired.clone()))?;
         }
@@ -317,6 +334,10 @@ impl Contestant for Core {
             Verdict::Applied(Applied::Message(opened)) => Ok(opened.plaintext.to_vec()),
             other => Err(format!("device {number} cannot read: {other:?}").into()),
         }
+    }
+
+    fn show(&mut self) -> Option<Vec<u8>> {
+        self.group_info.as_ref().map(GroupInfo::bytes)
     }
 
     fn state(&mut self, number: Number) -> Result<Vec<u8>, Failure> {

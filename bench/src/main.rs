@@ -26,6 +26,9 @@ struct Arguments {
     /// Only rows whose names begin so (several: again); then nothing is written to RESULTS.md.
     #[arg(long = "only", value_name = "ROW")]
     only: Vec<String>,
+    /// Only these contestants (several: again); then nothing is written to RESULTS.md either.
+    #[arg(long = "by", value_name = "WHO")]
+    by: Vec<String>,
     /// How many seconds it may take to make ready for rows about the past.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     budget: u64,
@@ -48,12 +51,12 @@ fn main() -> ExitCode {
 }
 
 fn measure(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { sizes, json: as_json, only, budget, wasm, command } = arguments;
-    let plan = Plan { sizes, only, budget: Duration::from_secs(budget), known: KNOWN.to_vec() };
+    let Arguments { sizes, json: as_json, only, by, budget, wasm, command } = arguments;
+    let plan = Plan { sizes, only, by, budget: Duration::from_secs(budget), known: KNOWN.to_vec() };
     only_this_thread()?;
     let sheet = run(&plan)?;
     let report = markdown(&sheet, &bars(&sheet, plan.past()), &Circumstances { command, wasm });
-    if plan.only.is_empty() {
+    if plan.only.is_empty() && plan.by.is_empty() {
         std::fs::write(results(), &report)?;
     }
     let told = if as_json { json(&sheet)? } else { report };

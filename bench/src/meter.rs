@@ -29,6 +29,14 @@ pub fn heap() -> f64 {
     HEAP.current_usage() as f64
 }
 
+/// What `run` gives, and how many more bytes were allocated at once meanwhile.
+pub fn at_most<T>(run: impl FnOnce() -> T) -> (T, f64) {
+    HEAP.reset_peak_usage();
+    let before = heap();
+    let given = run();
+    (given, HEAP.peak_usage() as f64 - before)
+}
+
 /// What `run` gives, and the milliseconds that it took this thread.
 pub fn timed<T>(run: impl FnOnce() -> T) -> (T, f64) {
     let begun = cpu();

@@ -16,10 +16,12 @@ pub const HELD: [usize; 3] = [1, 8, 64];
 pub const KNOWN: [usize; 3] = [100, 1_000, 10_000];
 
 /// How many commits are timed with so many known epochs.
-const REKEYS: usize = 9;
+const REKEYS: usize = 31;
 
 /// Only two devices are left that do everything: the first speaks, the observer listens.
 fn two_of(contest: &mut Contest<'_, Core>) -> Result<(), Failure> {
+    // As in the story: the half of the tree that the warmers leave to it would stay cold.
+    contest.rekey_cold()?;
     contest.warm_up()?;
     let two = BTreeSet::from([0, contest.roster.observer()]);
     contest.room.keep(&two);
@@ -41,7 +43,7 @@ pub fn held(roster: Roster, sheet: &mut Sheet) -> Result<(), Failure> {
     let mut aside = Sheet::new(Vec::new(), std::time::Duration::ZERO);
     let mut contest = Contest::<Core>::begin(roster, &mut aside)?;
     let observer = roster.observer();
-    sheet.put("records joined", n, CORE, Unit::B, contest.room.records(observer)? as f64);
+    put_records("joined", &mut contest, sheet)?;
     two_of(&mut contest)?;
     let mut first = None;
     for held in HELD {
@@ -58,12 +60,23 @@ pub fn held(roster: Roster, sheet: &mut Sheet) -> Result<(), Failure> {
         let talk = contest.messages()?;
         sheet.put(format!("message/seal held={held}"), n, CORE, Unit::Us, talk.seal);
         sheet.put(format!("message/open held={held}"), n, CORE, Unit::Us, talk.open);
-        sheet.put(format!("records held={held}"), n, CORE, Unit::B, contest.room.records(observer)? as f64);
+        put_records(&format!("held={held}"), &mut contest, sheet)?;
         if let Some(first) = first.filter(|_| held > 1) {
             // Two devices hold as many more than at first, in memory and in their journals.
             let each = (heap() - first) / (2.0 * (held - 1) as f64);
             sheet.put(format!("held/heap-each held={held}"), n, CORE, Unit::B, each);
         }
+    }
+    Ok(())
+}
+
+/// The observer's records: in all, and those of each table.
+fn put_records(when: &str, contest: &mut Contest<'_, Core>, sheet: &mut Sheet) -> Result<(), Failure> {
+    let (n, observer) = (contest.roster.n, contest.roster.observer());
+    let records = contest.room.records(observer)?;
+    sheet.put(format!("records {when}"), n, CORE, Unit::B, records.values().sum::<usize>() as f64);
+    for (table, bytes) in records {
+        sheet.put(format!("records {when} {table}"), n, CORE, Unit::B, bytes as f64);
     }
     Ok(())
 }
@@ -75,13 +88,13 @@ fn step(contest: &mut Contest<'_, Core>) -> Result<(f64, f64), Failure> {
     Ok((send, receive))
 }
 
-/// Commits and messages with 100, 1,000 and 10,000 known epochs.
+/// Commits, messages and loading with 100, 1,000 and 10,000 known epochs.
 ///
 /// # Errors
 /// Whatever the core fails with.
 pub fn known(roster: Roster, counts: &[usize], sheet: &mut Sheet) -> Result<(), Failure> {
     let (n, deadline) = (roster.n, sheet.deadline());
-    if !sheet.wants("message") && !sheet.wants("rekey") {
+    if !["message", "rekey", "load"].iter().any(|op| sheet.wants(op)) {
         return Ok(());
     }
     let mut aside = Sheet::new(Vec::new(), std::time::Duration::ZERO);
@@ -110,6 +123,9 @@ pub fn known(roster: Roster, counts: &[usize], sheet: &mut Sheet) -> Result<(), 
         sheet.put(format!("rekey/receive known={count}"), n, CORE, Unit::Ms, median(receive));
         sheet.put(format!("message/seal known={count}"), n, CORE, Unit::Us, talk.seal);
         sheet.put(format!("message/open known={count}"), n, CORE, Unit::Us, talk.open);
+        let (load, heap) = contest.room.load_from_disk(roster.observer())?;
+        sheet.put(format!("load known={count}"), n, CORE, Unit::Ms, load);
+        sheet.put(format!("load/heap known={count}"), n, CORE, Unit::B, heap);
     }
     contest.agree("a long past")
 }

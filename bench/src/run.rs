@@ -6,6 +6,7 @@ use crate::contest;
 use crate::contestant::{Contestant, Failure};
 use crate::core::Core;
 use crate::limit::Primitives;
+use crate::module::Module;
 use crate::past;
 use crate::peers::beekem::BeeKem;
 use crate::peers::megolm;
@@ -22,6 +23,8 @@ pub struct Plan {
     pub sizes: Vec<u32>,
     /// Only rows that begin so; all, if there is none.
     pub only: Vec<String>,
+    /// Only these contestants; all, if there is none.
+    pub by: Vec<String>,
     /// How long it may take to make ready for rows about the past.
     pub budget: Duration,
     /// How many epochs are known, each.
@@ -29,6 +32,10 @@ pub struct Plan {
 }
 
 impl Plan {
+    fn has(&self, who: &str) -> bool {
+        self.by.is_empty() || self.by.iter().any(|by| by == who)
+    }
+
     /// The size of the room that gets a long past.
     pub fn past(&self) -> u32 {
         self.sizes.iter().copied().min().unwrap_or(10)
@@ -46,33 +53,38 @@ pub fn run(plan: &Plan) -> Result<Sheet, Failure> {
     let mut sheet = Sheet::new(plan.only.clone(), plan.budget);
     Primitives::measure()?.enter_each(&mut sheet);
     for n in &plan.sizes {
-        size(Roster { n: *n }, &mut sheet)?;
+        size(plan, Roster { n: *n }, &mut sheet)?;
     }
     let past = Roster { n: plan.past() };
-    told("past", past.n, CORE, past::known(past, &plan.known, &mut sheet), &mut sheet);
-    sheet.miss(ROOM, 0, CORE, "not yet");
+    if plan.has(CORE) {
+        told("past", past.n, CORE, past::known(past, &plan.known, &mut sheet), &mut sheet);
+    }
+    sheet.miss(ROOM, 0, CORE, "only its group is loaded here, from SQLite; messages to show are the binding's");
     Ok(sheet)
 }
 
 /// All contestants in rooms of one size, the limit as it is at the same time.
-///
-/// The module's place is here: `dmls::hazmat`, behind the feature `hazmat` of `dmls`, as a file `module.rs` beside
-/// `core.rs` with a [`Contestant`] whose `WHO` is [`crate::sheet::MODULE`] and whose members are epochs by number.
-/// Forks it can leave to [`crate::contestant::InLine`], or show the children that the observer processes.
-fn size(roster: Roster, sheet: &mut Sheet) -> Result<(), Failure> {
+fn size(plan: &Plan, roster: Roster, sheet: &mut Sheet) -> Result<(), Failure> {
     say(&format!("{LIMIT}, {} devices", roster.n));
     Primitives::measure()?.enter(roster, sheet);
-    contestant::<Core>(roster, sheet);
-    told("held", roster.n, CORE, past::held(roster, sheet), sheet);
-    contestant::<OpenMls>(roster, sheet);
-    contestant::<MlsRs>(roster, sheet);
-    contestant::<BeeKem>(roster, sheet);
-    told("all", roster.n, "megolm", megolm::play(roster, sheet), sheet);
+    contestant::<Module>(plan, roster, sheet);
+    contestant::<Core>(plan, roster, sheet);
+    if plan.has(CORE) {
+        told("held", roster.n, CORE, past::held(roster, sheet), sheet);
+    }
+    contestant::<OpenMls>(plan, roster, sheet);
+    contestant::<MlsRs>(plan, roster, sheet);
+    contestant::<BeeKem>(plan, roster, sheet);
+    if plan.has("megolm") {
+        told("all", roster.n, "megolm", megolm::play(roster, sheet), sheet);
+    }
     Ok(())
 }
 
-fn contestant<C: Contestant>(roster: Roster, sheet: &mut Sheet) {
-    told("the rest", roster.n, C::WHO, contest::play::<C>(roster, sheet), sheet);
+fn contestant<C: Contestant>(plan: &Plan, roster: Roster, sheet: &mut Sheet) {
+    if plan.has(C::WHO) {
+        told("the rest", roster.n, C::WHO, contest::play::<C>(roster, sheet), sheet);
+    }
 }
 
 fn told(op: &str, n: u32, who: &'static str, played: Result<(), Failure>, sheet: &mut Sheet) {

@@ -12,12 +12,12 @@ use dmls_bench::run::{Plan, run};
 #[test]
 fn four_devices_play_everything() {
     let (only, known) = (Vec::new(), vec![20, 30]);
-    let plan = Plan { sizes: vec![4], only, budget: Duration::from_secs(600), known };
+    let plan = Plan { sizes: vec![4], only, by: Vec::new(), budget: Duration::from_secs(600), known };
     let sheet = run(&plan).unwrap();
     let failed: Vec<_> = sheet.unmeasured.iter().filter(|row| row.why.contains("FAILED")).collect();
     assert!(failed.is_empty(), "{failed:?}");
     let rows: BTreeSet<_> = sheet.rows.iter().map(|row| (row.op.as_str(), row.who)).collect();
-    for who in ["core", "openmls", "mls-rs", "beekem", "megolm"] {
+    for who in ["module", "core", "openmls", "mls-rs", "beekem", "megolm"] {
         let mut ops = vec!["create", "join", "rekey/send", "rekey/receive", "rekey/bytes", "remove/send"];
         ops.extend(["fork-2/bytes", "fork-2/receive"]);
         ops.extend(["message/seal", "message/open"].iter().filter(|_| who != "beekem"));
@@ -48,7 +48,7 @@ fn four_devices_play_everything() {
 #[test]
 fn only_some_rows() {
     let only = vec!["rekey/".to_owned()];
-    let plan = Plan { sizes: vec![4], only, budget: Duration::from_secs(600), known: vec![20] };
+    let plan = Plan { sizes: vec![4], only, by: Vec::new(), budget: Duration::from_secs(600), known: vec![20] };
     let sheet = run(&plan).unwrap();
     assert!(!sheet.rows.is_empty());
     assert!(sheet.rows.iter().all(|row| row.op.starts_with("rekey/")), "{:?}", sheet.rows);

@@ -16,6 +16,8 @@ pub struct Options {
     pub json: bool,
     /// Only rows whose names begin so.
     pub only: Vec<String>,
+    /// Only these contestants.
+    pub by: Vec<String>,
     /// How many seconds it may take to make ready for rows about the past.
     pub budget: Option<u64>,
 }
@@ -38,6 +40,7 @@ impl Options {
         let mut out: Vec<_> = self.sizes.iter().map(ToString::to_string).collect();
         out.extend(self.json.then(|| "--json".to_owned()));
         out.extend(self.only.iter().map(|row| format!("--only={row}")));
+        out.extend(self.by.iter().map(|who| format!("--by={who}")));
         out.extend(self.budget.map(|seconds| format!("--budget={seconds}")));
         out
     }
@@ -66,8 +69,9 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_handed_on() {
-        let options = Options { sizes: vec![10, 100], json: true, only: vec!["rekey".to_owned()], budget: Some(5) };
-        assert_eq!(options.arguments(), ["10", "100", "--json", "--only=rekey", "--budget=5"]);
+        let (only, by) = (vec!["rekey".to_owned()], vec!["core".to_owned()]);
+        let options = Options { sizes: vec![10, 100], json: true, only, by, budget: Some(5) };
+        assert_eq!(options.arguments(), ["10", "100", "--json", "--only=rekey", "--by=core", "--budget=5"]);
         assert!(Options::default().arguments().is_empty());
     }
 }

@@ -75,6 +75,9 @@ enum Task {
         /// Only rows whose names begin so (several: again); then RESULTS.md stays as it is.
         #[arg(long = "only", value_name = "ROW")]
         only: Vec<String>,
+        /// Only these contestants: module, core, openmls, mls-rs, beekem, megolm (several: again); likewise.
+        #[arg(long = "by", value_name = "WHO")]
+        by: Vec<String>,
         /// How many seconds it may take to make ready for rows about the past (300).
         #[arg(long, value_name = "SECONDS")]
         budget: Option<u64>,
@@ -166,7 +169,7 @@ fn main() -> ExitCode {
             let dirty = if allow_dirty { Dirty::Allow } else { Dirty::Refuse };
             end(assure(&assure::Options { minutes, lanes, dirty }))
         }
-        Task::Bench { sizes, json, only, budget } => end(bench(&bench::Options { sizes, json, only, budget })),
+        Task::Bench { sizes, json, only, by, budget } => end(bench(&bench::Options { sizes, json, only, by, budget })),
         Task::Spec => end(gate::spec().and_then(told)),
         Task::Mls => end(gate::mls().and_then(told)),
         Task::Arrows => end(gate::arrows().and_then(told)),

@@ -256,7 +256,7 @@ impl Member {
         self.handle(Input::Published { epoch, locator: Locator(name) })?;
         for welcome in commit.welcomes {
             let BaseProof { confirmed_transcript_hash, confirmation_tag } = &welcome.base;
-            let parts = join([&welcome.bytes, confirmed_transcript_hash, confirmation_tag, &welcome.grant]);
+            let parts = join([&welcome.bytes.to_vec(), confirmed_transcript_hash, confirmation_tag, &welcome.grant]);
             self.folder.write(&format!("{}-{}.welcome", hex(&epoch), welcome.to.user), &parts)?;
         }
         Ok(())

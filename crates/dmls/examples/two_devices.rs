@@ -45,7 +45,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let made = alices.carry_out(orders, now, &mut Os)?.persist(&mut alices_store)?;
     let Some(Publish::Commit(mut commit)) = made.publish.into_iter().next() else { return Err("no commit".into()) };
     let (epoch, locator, out) = (commit.epoch.id, Locator("first".into()), commit.welcomes.remove(0));
-    let welcome = Welcome { bytes: out.bytes, commit: commit.bytes, locator, epoch, base: out.base, grant: out.grant };
+    let bytes = out.bytes.to_vec();
+    let welcome = Welcome { bytes, commit: commit.bytes, locator, epoch, base: out.base, grant: out.grant };
     bobs.handle(both, now, &mut Os)?.persist(&mut bobs_store)?;
     bobs.join(welcome, &mut packages, now, &mut Os)?.persist(&mut bobs_store)?;
 

@@ -1,10 +1,14 @@
 //! What a group gives out: verdicts, notices and what is to be published.
 
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
+use crate::device::OwnDevice;
 use crate::error::Reason;
 use crate::id::{Device, EpochId, Height, LeafIndex, Locator, Sequence, SignatureKey, Timestamp};
 use crate::input::BaseProof;
+use crate::mls::{Epoch, Showing};
 use crate::suite::Suite;
 
 /// What became of one input.
@@ -173,9 +177,28 @@ pub struct OutgoingCommit {
     /// The MLSMessage.
     pub bytes: Vec<u8>,
     /// The new epoch's GroupInfo with ratchet tree, for external commits. Not secret.
-    pub group_info: Vec<u8>,
+    pub group_info: GroupInfo,
     /// Goes to the added devices once the commit has a locator.
     pub welcomes: Vec<OutgoingWelcome>,
+}
+
+/// An epoch's GroupInfo with ratchet tree, made when it is asked for: it is far larger than the commit, and signing it
+/// takes longer than all else.
+#[derive(Clone)]
+pub struct GroupInfo {
+    showing: Showing,
+    own: Arc<OwnDevice>,
+}
+
+impl GroupInfo {
+    pub(crate) fn of(epoch: &Epoch, own: &Arc<OwnDevice>) -> Self {
+        Self { showing: epoch.showing(), own: own.clone() }
+    }
+
+    /// The MLSMessage: the same bytes each time.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.showing.group_info(&self.own.maker(), true)
+    }
 }
 
 /// A Welcome to be sent to one device after its commit was published.
@@ -183,8 +206,8 @@ pub struct OutgoingCommit {
 pub struct OutgoingWelcome {
     /// For whom.
     pub to: Device,
-    /// The MLSMessage.
-    pub bytes: Vec<u8>,
+    /// The MLSMessage, which is the same for all whom the commit adds.
+    pub bytes: Arc<[u8]>,
     /// The base's public transcript.
     pub base: BaseProof,
     /// PSK inputs sealed to the init key.

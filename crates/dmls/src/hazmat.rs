@@ -139,12 +139,21 @@ fn made(draft: OwnDraft, psk: Option<&Secret>, actor: &Actor, entropy: &mut dyn 
     Ok(Made { commit: made.bytes, welcome: made.welcome, member: made.entered.into() })
 }
 
+/// Where newcomers have the tree from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WelcomeTree {
+    /// In the Welcome.
+    Inside,
+    /// From elsewhere: the Welcome is small then, and soon made for many.
+    Beside,
+}
+
 /// An own commit, and where it leads.
 #[derive(Debug, Clone)]
 pub struct Made {
     /// The commit.
     pub commit: Vec<u8>,
-    /// For all that it adds, with the tree inside.
+    /// For all that it adds.
     pub welcome: Option<Vec<u8>>,
     /// The maker in the next epoch.
     pub member: Member,
@@ -201,10 +210,29 @@ impl Member {
         actor: &Actor,
         entropy: &mut dyn Entropy,
     ) -> Result<Made, Fault> {
+        self.commit_with(adds, removes, psk, WelcomeTree::Inside, actor, entropy)
+    }
+
+    /// Makes a commit, and says where the tree will be of those that it adds.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn commit_with(
+        &self,
+        adds: &[KeyPackage],
+        removes: &[u32],
+        psk: Psk<'_>,
+        tree: WelcomeTree,
+        actor: &Actor,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Made, Fault> {
         let adds = adds.iter().map(|package| package.0.clone()).collect();
         let (removes, psk_id) = (removes.to_vec(), psk.0.to_vec());
         let plan = Plan { adds, removes, psk_id, authenticated_data: Vec::new() };
-        let draft = self.epoch.draft(plan, &actor.maker(), entropy)?;
+        let mut draft = self.epoch.draft(plan, &actor.maker(), entropy)?;
+        if tree == WelcomeTree::Beside {
+            draft.leave_tree_beside();
+        }
         made(draft, Some(&Secret::new(*psk.1)), actor, entropy)
     }
 

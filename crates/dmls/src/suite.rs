@@ -218,11 +218,15 @@ impl Signer for Ed25519 {
 
 /// The key, unless it is of small order or written in another way than RFC 8032 §5.1.2 writes it.
 ///
-/// dalek decodes `y + p` like `y`: two byte strings would be one key.
+/// dalek decodes `y + p` like `y`: two byte strings would be one key. Where x is 0, so that its sign could be either, the
+/// key is of small order.
 fn strict_key(bytes: &[u8; 32]) -> Option<VerifyingKey> {
-    let key = VerifyingKey::from_bytes(bytes).ok()?;
-    let canonical = key.to_edwards().compress().as_bytes() == bytes;
-    (canonical && !key.is_weak()).then_some(key)
+    let mut y = *bytes;
+    y[31] &= 0x7f;
+    if !is_canonical(&y) {
+        return None;
+    }
+    VerifyingKey::from_bytes(bytes).ok().filter(|key| !key.is_weak())
 }
 
 /// 2^255 - 19, little-endian.
@@ -233,7 +237,7 @@ const FIELD: [u8; 32] = {
     field
 };
 
-/// RFC 7748 §5 reads any 32 bytes as a number modulo 2^255 - 19: below that number each key has one encoding.
+/// Below 2^255 - 19 each coordinate has one encoding; RFC 7748 §5 reads any 32 bytes modulo that number.
 fn is_canonical(key: &[u8; 32]) -> bool {
     key.iter().rev().lt(FIELD.iter().rev())
 }

@@ -50,14 +50,14 @@ pub(crate) struct KeptWelcome {
 impl From<OutgoingWelcome> for KeptWelcome {
     fn from(welcome: OutgoingWelcome) -> Self {
         let OutgoingWelcome { to, bytes, base, grant } = welcome;
-        Self { to, bytes, base, grant }
+        Self { to, bytes: bytes.to_vec(), base, grant }
     }
 }
 
 impl KeptWelcome {
     pub(crate) fn outgoing(&self) -> OutgoingWelcome {
         let Self { to, bytes, base, grant } = self.clone();
-        OutgoingWelcome { to, bytes, base, grant }
+        OutgoingWelcome { to, bytes: bytes.into(), base, grant }
     }
 }
 
@@ -114,6 +114,7 @@ pub(crate) fn commit_item(commit: OutgoingCommit, entropy: &mut dyn Entropy) -> 
     let OutgoingCommit { epoch, base, resolves, bytes, group_info, welcomes } = commit;
     let welcomes = welcomes.into_iter().map(KeptWelcome::from).collect();
     let txn_id = fresh_name(entropy)?;
+    let group_info = group_info.bytes();
     Ok(Item::Commit(Box::new(CommitItem { epoch, base, resolves, bytes, group_info, media: None, txn_id, welcomes })))
 }
 

@@ -194,7 +194,14 @@ fn desired(devices: &[&Live]) -> Desired {
 fn welcome_to(device: &Device, commit: &OutgoingCommit, locator: Locator) -> Result<Welcome, Fault> {
     let out = commit.welcomes.iter().find(|welcome| welcome.to == *device).ok_or("no Welcome")?.clone();
     let OutgoingCommit { epoch, bytes, .. } = commit;
-    Ok(Welcome { bytes: out.bytes, commit: bytes.clone(), locator, epoch: epoch.id, base: out.base, grant: out.grant })
+    Ok(Welcome {
+        bytes: out.bytes.to_vec(),
+        commit: bytes.clone(),
+        locator,
+        epoch: epoch.id,
+        base: out.base,
+        grant: out.grant,
+    })
 }
 
 fn join(who: &mut Live, welcome: Welcome) -> Result<(), Fault> {
@@ -282,7 +289,7 @@ fn play() -> Result<Scene, Fault> {
         wire: room.wire,
         welcome,
         desired: four,
-        group_info: (removing.group_info, target),
+        group_info: (removing.group_info.bytes(), target),
         packages,
     })
 }

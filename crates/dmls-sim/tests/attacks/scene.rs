@@ -64,7 +64,7 @@ fn place_of(bytes: &[u8]) -> Locator {
 
 /// Puts an attacker's commit into the room.
 pub fn post(world: &mut World, user: &str, commit: &OutgoingCommit) {
-    let (bytes, group_info) = (commit.bytes.clone(), commit.group_info.clone());
+    let (bytes, group_info) = (commit.bytes.clone(), commit.group_info.bytes());
     world.post(user, 1, Event::Commit { bytes, epoch: commit.epoch.clone(), group_info });
 }
 

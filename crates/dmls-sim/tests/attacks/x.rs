@@ -83,7 +83,7 @@ pub const ELSEWHERE: &[Elsewhere] = &[
 
 fn welcome_of(commit: &OutgoingCommit, locator: Locator) -> Welcome {
     let out = commit.welcomes[0].clone();
-    let (bytes, commit, epoch) = (out.bytes, commit.bytes.clone(), commit.epoch.id);
+    let (bytes, commit, epoch) = (out.bytes.to_vec(), commit.bytes.clone(), commit.epoch.id);
     Welcome { bytes, commit, locator, epoch, base: out.base, grant: out.grant }
 }
 

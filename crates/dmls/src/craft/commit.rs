@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{GroupInfoParts, State};
 use crate::device::OwnDevice;
-use crate::effect::{EpochRef, OutgoingCommit, OutgoingWelcome};
+use crate::effect::{EpochRef, GroupInfo, OutgoingCommit, OutgoingWelcome};
 use crate::entropy::Entropy;
 use crate::error::GroupError;
 use crate::group::{grant_context, welcome_info};
@@ -223,7 +223,7 @@ impl<'a> Commit<'a> {
         let epoch = built.entered.epoch;
         let mut welcomes = Vec::new();
         for (leaf, package, _) in &adds {
-            let Some(bytes) = built.welcome.clone() else { continue };
+            let Some(bytes) = built.welcome.clone().map(Into::into) else { continue };
             let grant = package.seal_grant(base.own.suite(), &welcome_info(&epoch.id()), &m, entropy)?;
             welcomes.push(OutgoingWelcome { to: leaf.device.clone(), bytes, base: base.proof.clone(), grant });
         }
@@ -253,7 +253,7 @@ impl<'a> Commit<'a> {
             base: data.base,
             resolves: data.resolves,
             bytes: built.bytes,
-            group_info: epoch.group_info(&base.own.maker(), true),
+            group_info: GroupInfo::of(&epoch, &base.own),
             welcomes,
         };
         Ok(Made { commit, state, on: base.id(), poisoned })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{GroupInfoParts, Made, State};
 use crate::device::OwnDevice;
-use crate::effect::{EpochRef, OutgoingCommit};
+use crate::effect::{EpochRef, GroupInfo, OutgoingCommit};
 use crate::entropy::Entropy;
 use crate::error::GroupError;
 use crate::group::welcome_info;
@@ -70,7 +70,7 @@ pub fn join_externally(
         base: data.base,
         resolves: data.resolves,
         bytes: made.bytes,
-        group_info: epoch.group_info(&own.maker(), true),
+        group_info: GroupInfo::of(&epoch, own),
         welcomes: Vec::new(),
     };
     let state = State {

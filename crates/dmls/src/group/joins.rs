@@ -6,7 +6,7 @@ use super::outgoing::welcome_context;
 use super::{Batch, Group, rejected};
 use crate::dag::{Dag, Epoch, Removal, is_desired};
 use crate::defence;
-use crate::effect::{Applied, EpochKind, EpochRef, Outcome, OutgoingCommit, Verdict};
+use crate::effect::{Applied, EpochKind, EpochRef, GroupInfo, Outcome, OutgoingCommit, Verdict};
 use crate::entropy::Entropy;
 use crate::error::{GroupError, Reason};
 use crate::frame::{CommitFrame, CommitSender, group_info as group_info_frame};
@@ -242,7 +242,7 @@ impl Group {
             base: target,
             resolves: Vec::new(),
             bytes: made.bytes,
-            group_info: made.entered.epoch.group_info(&self.own.maker(), true),
+            group_info: GroupInfo::of(&made.entered.epoch, &self.own),
             welcomes: Vec::new(),
         };
         self.finish_own(epoch, made.entered, commit, now)

@@ -1,6 +1,7 @@
 //! This device's own commits: everything that is due, in one commit, stored before it is published.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -8,7 +9,9 @@ use super::commits::grant_context_of;
 use super::{Batch, Group};
 use crate::dag::{Epoch, Removal};
 use crate::defence;
-use crate::effect::{Applied, EpochKind, EpochRef, Outcome, OutgoingCommit, OutgoingWelcome, Publish, Verdict};
+use crate::effect::{
+    Applied, EpochKind, EpochRef, GroupInfo, Outcome, OutgoingCommit, OutgoingWelcome, Publish, Verdict,
+};
 use crate::entropy::Entropy;
 use crate::error::GroupError;
 use crate::id::{Device, EpochId, LeafIndex, Locator, SignatureKey, Timestamp};
@@ -189,7 +192,7 @@ impl Group {
         let id = entered.epoch.id();
         let gone = decision.removes.iter().map(|(leaf, _)| leaf.index);
         let members = base_members.with(gone, added_members(&entered, &decision.adds));
-        let mut welcomes = Vec::new();
+        let (welcome, mut welcomes) = (welcome.map(Arc::<[u8]>::from), Vec::new());
         for (device, package) in &decision.adds {
             let Some(welcome) = &welcome else { continue };
             let grant = package.seal_grant(self.own.suite(), &welcome_context(&id), &m, entropy)?;
@@ -226,7 +229,7 @@ impl Group {
             base: decision.base,
             resolves: decision.resolves,
             bytes,
-            group_info: entered.epoch.group_info(&self.own.maker(), true),
+            group_info: GroupInfo::of(&entered.epoch, &self.own),
             welcomes,
         };
         self.finish_own(epoch, entered, commit, now)

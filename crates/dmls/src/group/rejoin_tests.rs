@@ -129,7 +129,7 @@ impl Room {
                 Posted::Commit(commit) => {
                     let bytes = commit.bytes.clone();
                     let welcome = commit.welcomes.iter().find(|welcome| welcome.to.user == name).map(|out| Welcome {
-                        bytes: out.bytes.clone(),
+                        bytes: out.bytes.to_vec(),
                         commit: bytes.clone(),
                         locator: locator.clone(),
                         epoch: commit.epoch.id,
@@ -177,7 +177,7 @@ impl Room {
             _ => None,
         });
         let Some(best) = commits.max_by_key(|commit| commit.epoch.height) else { return };
-        let (target, info) = (best.epoch.clone(), best.group_info.clone());
+        let (target, info) = (best.epoch.clone(), best.group_info.bytes());
         let group = &mut self.peers.get_mut(name).unwrap().group;
         let outcome = take(group.join_externally(&info, target, self.now, &mut self.entropy).unwrap());
         self.publish(name, outcome.publish);

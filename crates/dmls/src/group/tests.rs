@@ -89,7 +89,7 @@ pub(super) fn mallory_and_bob() -> (Group, Group, Counter) {
     let Some(Publish::Commit(commit)) = outcome.publish.into_iter().next() else { panic!("no commit") };
     let welcome = commit.welcomes[0].clone();
     let welcome = Welcome {
-        bytes: welcome.bytes,
+        bytes: welcome.bytes.to_vec(),
         commit: commit.bytes,
         locator: Locator("$c".into()),
         epoch: commit.epoch.id,

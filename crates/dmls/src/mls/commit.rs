@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use tls_codec::VLBytes;
-use zeroize::Zeroizing;
 
 use super::crypto::{self, Hash, hash, mac_holds};
 use super::package::Package;
@@ -505,6 +504,3 @@ pub(super) fn enter(public: Public, secret: &EpochSecret, keys: PathKeys, own: u
     let merge_export = secret.merge_export();
     Entered { epoch: Epoch { public, secrets, keys: Arc::new(keys), own }, ratchets, merge_export }
 }
-
-/// Bytes that hold secrets and are wiped when dropped.
-pub(super) type SecretBytes = Zeroizing<Vec<u8>>;

@@ -181,7 +181,6 @@ fn extension(info: &GroupInfo, wanted: u16) -> Option<&VLBytes> {
 pub(crate) struct Door {
     public: Public,
     external_key: Vec<u8>,
-    signer: u32,
 }
 
 impl Door {
@@ -200,16 +199,11 @@ impl Door {
         if !suite.is_public_key(external.as_slice()) {
             return Err(Refusal::PublicKey);
         }
-        Ok(Self { public, external_key: external.as_slice().to_vec(), signer: info.signer })
+        Ok(Self { public, external_key: external.as_slice().to_vec() })
     }
 
     pub(crate) fn public(&self) -> &Public {
         &self.public
-    }
-
-    /// The leaf that signed it.
-    pub(crate) fn signer(&self) -> u32 {
-        self.signer
     }
 
     /// Makes and signs the external commit that enters here, and takes this device's own old leaf away.

@@ -9,7 +9,7 @@ use super::commit::{
     Applied, CONTENT_LABEL, Entered, Public, apply, ascending, confirmed_hash, enter, membership_content,
     signed_content,
 };
-use super::crypto::{self, Hash, KeyPair, draw};
+use super::crypto::{self, Hash, KeyPair, PublicKey, draw};
 use super::package::Package;
 use super::path::{MakeError, OwnPath, PathKeys};
 use super::schedule::{EXTERNAL_INIT, EpochSecret, Joiner, Member, psk_secret};
@@ -46,12 +46,13 @@ pub(crate) struct OwnDraft {
     applied: Applied,
     packages: Vec<Package>,
     path: OwnPath,
+    tree_beside: bool,
 }
 
 /// An own commit, and the epoch that it makes.
 pub(crate) struct Made {
     pub(crate) bytes: Vec<u8>,
-    /// For all that it adds, with the tree inside.
+    /// For all that it adds.
     pub(crate) welcome: Option<Vec<u8>>,
     pub(crate) entered: Entered,
 }
@@ -117,13 +118,35 @@ impl Epoch {
 
     /// The signed GroupInfo of this epoch (RFC 9420 §12.4.3), as an MLSMessage, with the external key; the ratchet tree
     /// stands in it or travels apart. Public by nature, and the same bytes each time.
+    #[cfg(any(test, feature = "hazmat", dmls_mutants))]
+    pub(crate) fn group_info(&self, maker: &Maker<'_>, with_tree: bool) -> Vec<u8> {
+        self.showing().group_info(maker, with_tree)
+    }
+
+    /// What is shown of this epoch to joiners.
+    pub(crate) fn showing(&self) -> Showing {
+        let external = self.secrets.external_key(self.public.suite).public;
+        Showing { public: self.public.clone(), external, signer: self.own }
+    }
+}
+
+/// What a member shows of an epoch to those who join: public by nature.
+#[derive(Clone, Debug)]
+pub(crate) struct Showing {
+    public: Public,
+    external: PublicKey,
+    signer: u32,
+}
+
+impl Showing {
+    /// The GroupInfo as [`Epoch::group_info`] makes it.
     pub(crate) fn group_info(&self, maker: &Maker<'_>, with_tree: bool) -> Vec<u8> {
         message(WireFormat::GroupInfo, &self.signed_info(maker, with_tree))
     }
 
     fn signed_info(&self, maker: &Maker<'_>, with_tree: bool) -> GroupInfo {
         let mut external = Vec::new();
-        push_vector(&mut external, self.secrets.external_key(self.public.suite).public.as_slice());
+        push_vector(&mut external, self.external.as_slice());
         let mut extensions = vec![Extension { extension_type: extension_type::EXTERNAL_PUB, data: external.into() }];
         if with_tree {
             let data = self.public.tree.export().into();
@@ -133,7 +156,7 @@ impl Epoch {
             context: (*self.public.context).clone(),
             extensions,
             confirmation_tag: self.public.tag[..].into(),
-            signer: self.own,
+            signer: self.signer,
             signature: Vec::new().into(),
         };
         info.signature = crypto::sign(maker.signer, INFO_LABEL, &info_content(&info))[..].into();
@@ -226,6 +249,7 @@ impl OwnDraft {
             applied,
             packages,
             path,
+            tree_beside: false,
         })
     }
 
@@ -234,14 +258,15 @@ impl OwnDraft {
         self.context.confirmed_transcript_hash.as_slice()
     }
 
-    /// The tree of the epoch that it makes.
-    pub(crate) fn tree(&self) -> &Tree {
-        &self.applied.tree
-    }
-
     /// The leaves that it removes.
     pub(crate) fn removed(&self) -> &[(u32, Leaf)] {
         &self.applied.removed
+    }
+
+    /// The tree will not be in the Welcome: what is there for all is hashed anew for each newcomer (RFC 9180 §5.1).
+    #[cfg(feature = "hazmat")]
+    pub(crate) fn leave_tree_beside(&mut self) {
+        self.tree_beside = true;
     }
 
     /// Finishes the commit: tags, Welcome and the epoch that it makes.
@@ -272,7 +297,8 @@ impl OwnDraft {
         }
         let ids = psks.into_iter().map(|(id, _)| id).collect();
         let newcomers = self.applied.added.iter().map(|(index, _)| *index).zip(&self.packages).collect::<Vec<_>>();
-        let seals = Seals { joiner: &joiner, member: &member, psks: ids, path: &self.path.secrets };
+        let (path, tree_beside) = (&self.path.secrets[..], self.tree_beside);
+        let seals = Seals { joiner: &joiner, member: &member, psks: ids, path, tree_beside };
         let welcome = seals.welcome(&entered.epoch, &newcomers, maker, entropy)?;
         Ok(Made { bytes, welcome: Some(welcome), entered })
     }
@@ -300,6 +326,7 @@ struct Seals<'a> {
     member: &'a Member,
     psks: Vec<PreSharedKeyId>,
     path: &'a [(Place, Secret)],
+    tree_beside: bool,
 }
 
 impl Seals<'_> {
@@ -310,7 +337,7 @@ impl Seals<'_> {
         maker: &Maker<'_>,
         entropy: &mut dyn Entropy,
     ) -> Result<Vec<u8>, MakeError> {
-        let info = encode(&epoch.signed_info(maker, true));
+        let info = encode(&epoch.showing().signed_info(maker, !self.tree_beside));
         let encrypted_group_info = self.member.welcome_key().seal(maker.suite, b"", &info);
         let mut secrets = Vec::with_capacity(newcomers.len());
         for (index, package) in newcomers {

@@ -217,6 +217,7 @@ pub(crate) enum Proposal {
 
 #[derive(Clone, Debug, PartialEq, Eq, TlsSerialize, TlsDeserialize, TlsSize)]
 #[repr(u8)]
+#[allow(clippy::large_enum_variant, reason = "a wire struct, which lives as long as its commit is read")]
 pub(crate) enum ProposalOrRef {
     #[tls_codec(discriminant = 1)]
     Proposal(Proposal),

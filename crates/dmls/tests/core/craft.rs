@@ -110,7 +110,7 @@ fn states_go_on_by_themselves() {
     assert_eq!(merge.commit.epoch.height, Height(state.reference().height.0 + 2));
     let sent = &merge.commit.welcomes[0];
     let welcome = Welcome {
-        bytes: sent.bytes.clone(),
+        bytes: sent.bytes.to_vec(),
         commit: merge.commit.bytes.clone(),
         locator: Locator("$m".into()),
         epoch: merge.commit.epoch.id,
@@ -339,9 +339,8 @@ fn an_overheard_message_is_not_said_twice() {
     world.say("alice", "yes");
     let said = world.wire.last().unwrap().clone();
     assert_eq!(hear(&mut world, "alice", &said).as_deref(), Ok("yes"));
-    let rng = &mut world.peers.get_mut("mallory").unwrap().rng;
-    let again = Message::overheard(&state, &said, rng).unwrap();
-    let other = Message::overheard(&state, &said, rng).unwrap().content(b"no");
+    let again = Message::overheard(&state, &said).unwrap();
+    let other = Message::overheard(&state, &said).unwrap().content(b"no");
     let again = say(&mut world, again);
     assert_ne!(again, said, "another generation, another ciphertext");
     assert_eq!(hear(&mut world, "alice", &again), Err(Reason::Replay));
@@ -359,8 +358,7 @@ fn a_copy_that_comes_first_suppresses_nothing() {
     let state = now_of(&world, "mallory");
     world.say("alice", "pay ten");
     let said = world.wire.last().unwrap().clone();
-    let rng = &mut world.peers.get_mut("mallory").unwrap().rng;
-    let copy = Message::overheard(&state, &said, rng).unwrap();
+    let copy = Message::overheard(&state, &said).unwrap();
     let copy = say(&mut world, copy);
     world.say("alice", "and not a penny more");
     let next = world.wire.last().unwrap().clone();
@@ -389,7 +387,7 @@ fn welcomes_that_lie_are_refused() {
         let add = make(&mut world, &Commit::on(&state).add(&made[0].bytes, Locator::default()).welcome_info(edit));
         let sent = add.commit.welcomes[0].clone();
         let welcome = |grant| Welcome {
-            bytes: sent.bytes.clone(),
+            bytes: sent.bytes.to_vec(),
             commit: add.commit.bytes.clone(),
             locator: Locator("$m".into()),
             epoch: add.commit.epoch.id,
@@ -416,7 +414,7 @@ fn false_ways_in_are_refused() {
     let state = now_of(&world, "mallory");
     let made = make(&mut world, &Commit::on(&state));
     assert!(matches!(give(&mut world, "bob", &made.commit.bytes), Verdict::Applied(_)));
-    let (target, info) = (made.commit.epoch.clone(), made.commit.group_info.clone());
+    let (target, info) = (made.commit.epoch.clone(), made.commit.group_info.bytes());
     let mallory = world.peers["mallory"].own.clone();
     let tag = group_info(&info, &mallory, |parts| parts.confirmation_tag[0] ^= 1).unwrap();
     let tree = group_info(&info, &mallory, |parts| parts.tree_hash[0] ^= 1).unwrap();

@@ -59,8 +59,8 @@ fn commit_with_many_changes() -> (Vec<Record>, Vec<Vec<u8>>) {
     let Some(Publish::Commit(commit)) = outcome.publish.into_iter().next() else { panic!("no commit") };
     assert_eq!(group.epoch(&commit.epoch.id).unwrap().removed.len(), 4);
     assert_eq!(commit.welcomes.len(), 3);
-    let mut wire = vec![commit.bytes, commit.group_info];
-    wire.extend(commit.welcomes.into_iter().flat_map(|welcome| [welcome.bytes, welcome.grant]));
+    let mut wire = vec![commit.bytes, commit.group_info.bytes()];
+    wire.extend(commit.welcomes.into_iter().flat_map(|welcome| [welcome.bytes.to_vec(), welcome.grant]));
     (writes, wire)
 }
 

@@ -85,7 +85,7 @@ fn story(suite: &'static dyn Suite, size: Size) -> (Vec<EpochId>, [u64; 3]) {
         let number: usize = welcome.to.user[4..].parse().unwrap();
         let member = &mut members[number];
         let welcome = Welcome {
-            bytes: welcome.bytes,
+            bytes: welcome.bytes.to_vec(),
             commit: commit.bytes.clone(),
             locator: Locator("$0".into()),
             epoch: commit.epoch.id,

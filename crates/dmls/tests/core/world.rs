@@ -247,13 +247,13 @@ impl World {
                 let event = Event::Commit {
                     bytes: commit.bytes.clone(),
                     epoch: commit.epoch.clone(),
-                    group_info: commit.group_info.clone(),
+                    group_info: commit.group_info.bytes(),
                 };
                 let locator = self.post(name, side, event);
                 self.input(name, Input::Published { epoch: commit.epoch.id, locator: locator.clone() });
                 for out in commit.welcomes {
                     let welcome = Welcome {
-                        bytes: out.bytes,
+                        bytes: out.bytes.to_vec(),
                         commit: commit.bytes.clone(),
                         locator: locator.clone(),
                         epoch: commit.epoch.id,

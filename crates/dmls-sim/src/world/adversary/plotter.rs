@@ -175,8 +175,9 @@ impl World {
     /// Uploads a commit's GroupInfo and gives the commit's content.
     pub(super) fn content_of(&mut self, name: &Name, commit: &OutgoingCommit) -> Result<Value, Fault> {
         let home = self.client(name)?.home.clone();
-        let url = self.net.upload(&home, &commit.group_info);
-        Ok(insider::commit_content(commit, &url, Sha256::digest(&commit.group_info).into()))
+        let group_info = commit.group_info.bytes();
+        let url = self.net.upload(&home, &group_info);
+        Ok(insider::commit_content(commit, &url, Sha256::digest(&group_info).into()))
     }
 
     /// A user who is in the room.

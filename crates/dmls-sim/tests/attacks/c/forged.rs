@@ -42,7 +42,7 @@ pub fn forged_height() -> End {
     let made = made.build(&mut Seeded::new(1)).unwrap().commit;
     world.input("alice", commit_from("mallory", &made));
     let welcome = Welcome {
-        bytes: made.welcomes[0].bytes.clone(),
+        bytes: made.welcomes[0].bytes.to_vec(),
         commit: made.bytes.clone(),
         locator: Locator("$lie".into()),
         epoch: made.epoch.id,

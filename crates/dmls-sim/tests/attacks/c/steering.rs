@@ -119,7 +119,7 @@ pub fn lying_welcome() -> End {
     };
     let (shown, meant) = (add(1), add(2));
     let welcome = Welcome {
-        bytes: meant.welcomes[0].bytes.clone(),
+        bytes: meant.welcomes[0].bytes.to_vec(),
         commit: shown.bytes.clone(),
         locator: dmls::id::Locator("$shown".into()),
         epoch: shown.epoch.id,

@@ -9,8 +9,9 @@ use crate::id::{Device, SignatureKey};
 use crate::secret::Secret;
 use crate::suite::{Signer, Suite, X25519_ED25519};
 
+use super::super::message::Opened;
 use super::super::{
-    Door, Draft, Entered, Epoch, Invitation, Made, Maker, Opened, OwnPackage, Package, Plan, Ratchets, Refusal,
+    Door, Draft, Entered, Epoch, Invitation, Made, Maker, OwnPackage, Package, Plan, Ratchets, Refusal,
 };
 
 /// The suite of all tests here.

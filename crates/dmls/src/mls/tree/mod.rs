@@ -5,7 +5,6 @@
 //! there. Edits keep that; [`Tree::import`] checks it.
 
 mod check;
-mod difference;
 mod form;
 mod index;
 mod leaf;
@@ -25,7 +24,9 @@ use node::{Body, Node, hash_of_parent};
 pub(crate) use leaf::{Found, Leaf, Maker, no_type_twice};
 pub(crate) use node::{Parent, Target};
 pub(crate) use place::{MAX_HEIGHT, Place};
-pub(crate) use records::{Forest, NodeRecord};
+pub(crate) use records::Forest;
+#[cfg(test)]
+pub(crate) use records::NodeRecord;
 
 /// A ratchet tree.
 #[derive(Clone)]

@@ -226,7 +226,7 @@ fn a_leaf_that_cannot_be_sealed_to_is_in_no_tree() {
     let mut forest = Forest::default();
     let tree = scene.members[0].epoch.tree();
     let good = forest.plant(tree);
-    let load = |tree: &Tree, records: Vec<crate::mls::NodeRecord>| {
+    let load = |tree: &Tree, records: Vec<crate::mls::tree::NodeRecord>| {
         let mut get = |name: &[u8; 32]| {
             let found = records.iter().find(|record| record.name == *name);
             found.map(|record| record.bytes.clone())
