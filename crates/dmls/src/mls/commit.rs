@@ -232,7 +232,7 @@ impl Public {
     }
 
     /// Reads a commit on this epoch with nothing but what is public: any commit on a known tree can be followed so, and
-    /// is refused as members refuse it (MLS M152). Nothing of the epoch changes (MLS M131).
+    /// is refused as members refuse it (MLS M152). Nothing of the epoch changes (MLS M131; SPEC §7.4).
     ///
     /// # Errors
     /// Why it is no commit on this epoch, for everybody.

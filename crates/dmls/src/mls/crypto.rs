@@ -53,7 +53,7 @@ impl KeyPair {
     }
 }
 
-/// 32 fresh bytes, or a failure: never a key of zeros.
+/// 32 fresh bytes, or a failure: never a key of zeros (SPEC §6.3).
 pub(crate) fn draw(entropy: &mut dyn Entropy) -> Result<Secret, EntropyError> {
     let mut out = Seed::default();
     entropy.fill(&mut *out)?;

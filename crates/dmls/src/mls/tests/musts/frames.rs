@@ -6,7 +6,7 @@ use super::{ROOM, Scene};
 use crate::mls::commit::{CONTENT_LABEL, signed_content};
 use crate::mls::crypto;
 use crate::mls::refusal::Feature;
-use crate::mls::tests::forge::{Bend, read};
+use crate::mls::tests::forge::{Bend, Forger, read};
 use crate::mls::tests::invite::Invite;
 use crate::mls::tests::world::{Chance, SUITE};
 use crate::mls::wire::{
@@ -207,6 +207,20 @@ fn fields_of_the_wrong_length_are_refused() {
         };
         let path = |path: &mut crate::mls::wire::UpdatePath| signed(&mut path.leaf);
         scene.refused(Bend { path: &path, ..Bend::none() }, Refusal::ParentHash);
+    }
+    // Alone in a group no hash is right, of whatever length.
+    let alone = scene.person("alone").found(ROOM, &mut scene.chance());
+    let commit = |path: &dyn Fn(&mut crate::mls::wire::UpdatePath)| {
+        let forged = Forger::member(&alone, &scene.psk).commit(Bend { path, ..Bend::none() });
+        alone.epoch.public().read(&forged.bytes).err()
+    };
+    assert_eq!(commit(&|_| {}), None);
+    for length in [1, 31, 33] {
+        let longer = |path: &mut crate::mls::wire::UpdatePath| {
+            path.leaf.source = LeafSource::Commit { parent_hash: vec![0; length].into() };
+            crate::mls::tests::forge::sign_leaf(&mut path.leaf, alone.person.maker().signer, Some((ROOM, 0)));
+        };
+        assert_eq!(commit(&longer), Some(Refusal::ParentHash));
     }
     let (person, package) = scene.newcomer("new");
     for key in lengths(package.wire.leaf.encryption_key.as_slice()) {

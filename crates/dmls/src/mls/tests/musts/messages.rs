@@ -192,7 +192,8 @@ fn a_message_from_a_blank_leaf_is_refused() {
 #[test]
 fn sender_data_of_another_message_are_refused() {
     let scene = Scene::new();
-    let other = scene.say(Talk { generation: 1, ..Talk::none() });
+    // Of one generation: they lead to the same key. Another text is another sample.
+    let other = scene.say(Talk { content: &|content| content[1] ^= 1, ..Talk::none() });
     let other: PrivateMessage = decode(body(&other, WireFormat::PrivateMessage).unwrap()).unwrap();
     let swap = |message: &mut PrivateMessage| message.encrypted_sender_data = other.encrypted_sender_data.clone();
     scene.unheard(Talk { sent: &swap, ..Talk::none() }, Refusal::Ciphertext);

@@ -255,9 +255,14 @@ fn a_child_keeps_no_replaced_key() {
         assert_eq!(holds(&child.record(), pair.private.expose()), height < 2, "height {height}");
     }
     assert_eq!(child.keys.iter().map(|(height, _)| height).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    // Where leaf 2 goes, the parent above it and leaf 3 is blank, and so its key goes.
+    let forged = scene.forge(Bend { removes: &[2], ..Bend::none() });
+    let child = scene.hear(3, &forged.bytes).unwrap().epoch;
+    assert!(!holds(&child.record(), reader.keys.get(1).unwrap().private.expose()));
+    assert_eq!(child.keys.iter().map(|(height, _)| height).collect::<Vec<_>>(), [0, 2, 3]);
 }
 
-/// MLS M131.
+/// MLS M131, SPEC §7.4.
 #[test]
 fn a_refused_commit_changes_nothing() {
     let scene = Scene::new();
@@ -279,7 +284,7 @@ fn a_refused_commit_changes_nothing() {
     scene.accepted(&scene.forge(Bend::none()));
 }
 
-/// MLS M132.
+/// MLS M132, SPEC §7.4.
 #[test]
 fn a_commit_that_is_made_changes_nothing_of_its_base() {
     let scene = Scene::new();
