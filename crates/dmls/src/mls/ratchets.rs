@@ -111,7 +111,7 @@ impl Ratchets {
     }
 
     /// Makes what [`Self::turn`] worked out the state, and gives what changes in the store: nothing is left of what was
-    /// used (MLS M33).
+    /// used (SPEC §7.3; MLS M33).
     pub(crate) fn advance(&mut self, turn: Turn) -> Vec<RatchetRecord> {
         let Turn { leaf, generation, key: _, change } = turn;
         let mut records = Vec::new();

@@ -299,7 +299,7 @@ fn the_psk_nonce_is_fresh() {
     assert!(matches!(member.epoch.draft(plan(), &maker, failing).err(), Some(MakeError::Entropy(_))));
 }
 
-/// Nothing is made of a secret that is not there.
+/// Nothing is made of a secret that is not there (SPEC §6.3).
 #[test]
 fn no_commit_is_made_where_randomness_fails() {
     let scene = Scene::new();

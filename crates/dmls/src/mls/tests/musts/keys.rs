@@ -137,7 +137,7 @@ const WEAK: [u8; 64] = {
     signature
 };
 
-/// MLS M45.
+/// MLS M45, SPEC §5.2.
 #[test]
 fn a_bad_signature_key_is_refused() {
     let scene = Scene::new();
@@ -175,7 +175,7 @@ fn malleated(signature: &[u8]) -> Vec<u8> {
     [&signature[..32], &sum.collect::<Vec<u8>>()].concat()
 }
 
-/// MLS M46.
+/// MLS M46, SPEC §5.2.
 #[test]
 fn a_malleable_signature_is_refused() {
     let scene = Scene::new();

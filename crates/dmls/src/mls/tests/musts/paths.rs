@@ -59,7 +59,7 @@ fn a_path_sealed_to_an_added_member_is_refused() {
     scene.refused_unlike(good, Bend { seals_to_added: true, ..good }, Refusal::Ciphertexts);
 }
 
-/// MLS M121.
+/// MLS M121, SPEC §3.1.
 #[test]
 fn a_path_whose_keys_are_not_its_secrets_is_refused() {
     let scene = Scene::new();
@@ -257,7 +257,7 @@ fn a_child_keeps_no_replaced_key() {
     assert_eq!(child.keys.iter().map(|(height, _)| height).collect::<Vec<_>>(), [0, 1, 2, 3]);
 }
 
-/// MLS M131.
+/// MLS M131, SPEC §7.4.
 #[test]
 fn a_refused_commit_changes_nothing() {
     let scene = Scene::new();
@@ -279,7 +279,7 @@ fn a_refused_commit_changes_nothing() {
     scene.accepted(&scene.forge(Bend::none()));
 }
 
-/// MLS M132.
+/// MLS M132, SPEC §7.4.
 #[test]
 fn a_commit_that_is_made_changes_nothing_of_its_base() {
     let scene = Scene::new();
