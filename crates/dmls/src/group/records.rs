@@ -1,4 +1,4 @@
-//! The persistent form of a group: versioned records in seven tables (docs/STORAGE.md).
+//! The persistent form of a group: versioned records in six tables (docs/STORAGE.md).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
