@@ -52,8 +52,8 @@ fn body_of(known: u8, bytes: &[u8]) -> Result<&[u8], RecordError> {
 
 /// Stores bytes that are not ours to read: one version byte, the digest of the place and the bytes, the bytes.
 ///
-/// The MLS library takes whatever it finds in its storage for its own work, and panics on some of what is not. So it
-/// gets back what it wrote, or nothing. What is written below the seal by somebody who knows this is not its matter.
+/// Whoever reads them gets back what was written there, or nothing: secrets and ciphertexts would else be used as they
+/// are, damaged or not. What is written below the seal by somebody who knows this is not its matter.
 pub(crate) fn put_raw(version: u8, table: Table, key: Vec<u8>, bytes: &[u8]) -> Write {
     // In one piece from the start: growing would leave a copy of the bytes behind.
     let mut out = Vec::with_capacity(1 + DIGEST + bytes.len());

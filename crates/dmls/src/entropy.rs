@@ -1,6 +1,6 @@
 //! Randomness handed in by the caller, so that equal inputs give equal bytes (SPEC §7.5).
 
-/// The caller's source of randomness failed; nothing was made from it.
+/// The caller's source of randomness failed; nothing was made from it (SPEC §6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the source of randomness failed")]
 pub struct EntropyError;

@@ -1,4 +1,4 @@
-//! The epochs whose secrets this device holds: their state in memory, and every record of it.
+//! The epochs whose secrets this device holds: their state in memory, and every record of it (SPEC §7.9).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -73,7 +73,7 @@ impl HeldEpochs {
         writes
     }
 
-    /// Uses a message key up.
+    /// Uses a message key up: it goes in the transaction that stores what was made or read with it (SPEC §7.3).
     pub(crate) fn advance(&mut self, id: &EpochId, turn: Turn) -> Vec<Write> {
         let Some(held) = self.epochs.get_mut(id) else { return Vec::new() };
         let records = held.ratchets.advance(turn);

@@ -61,7 +61,7 @@ pub(crate) struct Epoch {
     pub(crate) healing: bool,
     /// This device came in here: it holds nothing older on this line.
     pub(crate) entry: bool,
-    /// The view is in the store.
+    /// Its secrets are here.
     pub(crate) held: bool,
     /// The server refused this device's own commit for good.
     pub(crate) abandoned: bool,

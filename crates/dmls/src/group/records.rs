@@ -1,4 +1,4 @@
-//! The persistent form of a group: versioned records in seven tables (docs/STORAGE.md).
+//! The persistent form of a group: versioned records in six tables (docs/STORAGE.md).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -85,7 +85,7 @@ struct EpochRecord {
     granted: bool,
 }
 
-/// The members of an epoch: those of its base and what changed, as far as the base is surely known.
+/// The members of an epoch: those of its base and what changed, as far as the base is surely known (SPEC §7.10).
 #[derive(Serialize, Deserialize)]
 enum Listing {
     All(Vec<Leaf>),

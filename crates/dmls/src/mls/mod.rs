@@ -5,7 +5,7 @@
 //! its requirements is checked.
 //!
 //! An [`Epoch`] is cheap to clone: trees share their nodes. [`Ratchets`] is the one part that changes, and there is
-//! exactly one of it to an epoch.
+//! exactly one of it to an epoch (SPEC §7.4).
 
 mod commit;
 mod crypto;

@@ -97,7 +97,8 @@ fn what_is_too_far_ahead_waits() {
     assert!(world.texts("bob").contains("24899"));
 }
 
-/// What never comes stands in nobody's way for ever: when the time of what waits is up, the gap is passed over.
+/// What never comes stands in nobody's way for ever: when the time of what waits is up, the gap is passed over
+/// (SPEC §6.2).
 #[test]
 fn a_gap_that_is_never_filled_is_passed_over() {
     let (mut world, said) = long_talk(24_900);

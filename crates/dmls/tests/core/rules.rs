@@ -266,7 +266,8 @@ fn a_removal_with_cause_stays_buried_when_its_user_returns() {
     assert_eq!(world.canonical("alice"), world.canonical("carol"));
 }
 
-/// Beyond the number that may be held, old epochs are let go, from memory and store (SPEC §7.6).
+/// Beyond the number that may be held, old epochs are let go, from memory and store (SPEC §7.6); their stubs stay
+/// (SPEC §7.10).
 #[test]
 fn old_epochs_are_let_go() {
     let mut world = group_of(&[("alice", 1), ("bob", 1)]);
@@ -287,7 +288,8 @@ fn old_epochs_are_let_go() {
     assert!(!world.peers["alice"].group.epoch(&first).unwrap().held);
 }
 
-/// A tree node, a secret, a commit or a key package that is not what was written there is an error at once.
+/// A tree node, a secret, a commit or a key package that is not what was written there is an error at once
+/// (SPEC §7.9).
 #[test]
 fn what_others_read_is_loaded_as_it_was_written() {
     let mut world = group_of(&[("alice", 1), ("bob", 1)]);

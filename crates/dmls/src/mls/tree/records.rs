@@ -1,4 +1,4 @@
-//! Trees in a store: each node once, under its tree hash, however many trees hold it.
+//! Trees in a store: each node once, under its tree hash, however many trees hold it (SPEC §7.9).
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -59,7 +59,7 @@ fn a_path_sealed_to_an_added_member_is_refused() {
     scene.refused_unlike(good, Bend { seals_to_added: true, ..good }, Refusal::Ciphertexts);
 }
 
-/// MLS M121.
+/// MLS M121, SPEC §3.1.
 #[test]
 fn a_path_whose_keys_are_not_its_secrets_is_refused() {
     let scene = Scene::new();
