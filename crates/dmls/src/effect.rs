@@ -98,6 +98,11 @@ pub enum Missing {
         /// The heads it resolves that this device does not hold.
         resolves: Vec<EpochId>,
     },
+    /// What its sender said before it in this epoch: so much is missing that its key is out of reach.
+    Earlier {
+        /// The epoch.
+        epoch: EpochId,
+    },
     /// A Welcome: this device is in no epoch yet, or was removed and added anew.
     Welcome,
 }

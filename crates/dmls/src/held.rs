@@ -141,6 +141,7 @@ impl HeldEpochs {
     }
 
     /// All records as they would be written now.
+    #[cfg(dmls_mutants)]
     pub(crate) fn records(&self) -> Vec<Write> {
         let mut again = Self::new(self.prefix.clone());
         let mut writes = Vec::new();

@@ -98,19 +98,6 @@ impl Members {
         self.with(gone, new)
     }
 
-    /// With new members, each in the leftmost free place, as a commit adds them (RFC 9420 §12.1.1).
-    pub(crate) fn admitting<'a>(&self, added: impl IntoIterator<Item = &'a Leaf>) -> Self {
-        let mut changed = self.clone();
-        let mut next = 0;
-        for leaf in added {
-            while changed.leaves.contains_key(&LeafIndex(next)) {
-                next += 1;
-            }
-            changed.put(Leaf { index: LeafIndex(next), ..leaf.clone() });
-        }
-        changed
-    }
-
     fn remove(&mut self, index: LeafIndex) {
         let Some(leaf) = self.leaves.remove(&index) else { return };
         if self.leaf_of(&leaf.device).is_some_and(|known| known.index == index) {
@@ -184,15 +171,5 @@ mod tests {
         assert_eq!(before.lacking_in(&after).count(), 0);
         assert_eq!(after.lacking_in(&before).collect::<Vec<_>>(), [&leaf(2, "d")]);
         assert!(before.same_devices(&before.following(vec![leaf(5, "b"), leaf(1, "a"), leaf(2, "c")])));
-    }
-
-    /// A commit's adds take the leftmost free places.
-    #[test]
-    fn who_is_added_takes_the_leftmost_free_place() {
-        let before: Members = [leaf(0, "a"), leaf(2, "c")].into_iter().collect();
-        let after = before.admitting(&[leaf(u32::MAX, "d"), leaf(u32::MAX, "e")]);
-        let places = after.iter().map(|leaf| leaf.device.user.as_str()).collect::<Vec<_>>();
-        assert_eq!(places, ["a", "d", "c", "e"]);
-        assert_eq!(after.iter().map(|leaf| leaf.index.0).collect::<Vec<_>>(), [0, 1, 2, 3]);
     }
 }

@@ -1,6 +1,6 @@
 //! Inputs that wait for something, with caps for each sender (SPEC §6.2).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -27,6 +27,8 @@ pub(crate) enum On {
     Epoch(EpochId, Option<Locator>),
     /// M of the commit itself, which would make this epoch and resolves these.
     MergeValue { epoch: EpochId, resolves: Vec<EpochId> },
+    /// What its sender said before it in this epoch: so much is missing that its key is out of reach.
+    Earlier { epoch: EpochId, generation: u32 },
     /// The Welcome to the epoch that the commit itself makes: it removes this device and adds it anew.
     Welcome(EpochId),
 }
@@ -57,28 +59,59 @@ impl Waiting {
 }
 
 /// All waiting inputs of a group.
+///
+/// **Invariant**: `shares` and `later` say what `waiting` holds.
 #[derive(Default)]
 pub(crate) struct Pending {
     waiting: BTreeMap<[u8; 32], Waiting>,
+    shares: BTreeMap<String, Share>,
+    /// Messages that wait for what their sender said before, by sender, epoch and generation.
+    later: BTreeSet<(String, EpochId, u32, [u8; 32])>,
+}
+
+/// What of one sender waits.
+#[derive(Default)]
+struct Share {
+    count: usize,
+    bytes: usize,
 }
 
 impl Pending {
-    /// Room for one more input of this sender.
-    pub(crate) fn has_room(&self, from: &str, bytes: usize) -> bool {
-        let mine = || self.waiting.values().filter(|waiting| waiting.from == from);
-        !defence::on("D5")
-            || mine().count() < MAX_COUNT
-                && mine().map(|waiting| waiting.bytes.len()).sum::<usize>() + bytes <= MAX_BYTES
+    /// Room for one more input of this sender. What waits for earlier messages is bounded by its bytes alone: a long talk
+    /// is many messages.
+    pub(crate) fn has_room(&self, waiting: &Waiting) -> bool {
+        let Some(share) = self.shares.get(&waiting.from) else { return true };
+        let few = share.count < MAX_COUNT || matches!(waiting.on, On::Earlier { .. });
+        !defence::on("D5") || few && share.bytes + waiting.bytes.len() <= MAX_BYTES
     }
 
     pub(crate) fn insert(&mut self, waiting: Waiting) -> [u8; 32] {
         let key = waiting.key();
+        self.remove(&key);
+        let share = self.shares.entry(waiting.from.clone()).or_default();
+        share.bytes += waiting.bytes.len();
+        match waiting.on {
+            On::Earlier { epoch, generation } => {
+                self.later.insert((waiting.from.clone(), epoch, generation, key));
+            }
+            _ => share.count += 1,
+        }
         self.waiting.insert(key, waiting);
         key
     }
 
     pub(crate) fn remove(&mut self, key: &[u8; 32]) -> Option<Waiting> {
-        self.waiting.remove(key)
+        let waiting = self.waiting.remove(key)?;
+        if let Some(share) = self.shares.get_mut(&waiting.from) {
+            share.bytes -= waiting.bytes.len();
+            match waiting.on {
+                On::Earlier { epoch, generation } => {
+                    self.later.remove(&(waiting.from.clone(), epoch, generation, *key));
+                }
+                _ => share.count -= 1,
+            }
+        }
+        Some(waiting)
     }
 
     pub(crate) fn get(&self, key: &[u8; 32]) -> Option<&Waiting> {
@@ -98,10 +131,18 @@ impl Pending {
         let frees = |on: &On| match on {
             On::Epoch(id, _) | On::Welcome(id) => id == epoch,
             On::MergeValue { resolves, .. } => resolves.contains(epoch),
+            On::Earlier { .. } => false,
         };
         let mut keys: Vec<_> = self.waiting.iter().filter(|(_, waiting)| frees(&waiting.on)).collect();
         keys.sort_by_key(|(key, waiting)| (waiting.kind == Kind::Message, waiting.since, **key));
         keys.into_iter().map(|(key, _)| *key).collect()
+    }
+
+    /// The first message of this sender and epoch that waits for what came before, if it is not beyond this generation.
+    pub(crate) fn freed_by_message(&self, from: &str, epoch: &EpochId, reach: u32) -> Option<[u8; 32]> {
+        let start = (from.to_owned(), *epoch, 0, [0; 32]);
+        let (sender, of, generation, key) = self.later.range(start..).next()?;
+        (sender == from && of == epoch && *generation <= reach).then_some(*key)
     }
 
     /// Puts off the deadlines of all that waited between the two moments by that time, and gives those that changed.

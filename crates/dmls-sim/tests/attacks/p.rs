@@ -44,7 +44,7 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     },
     Elsewhere {
         id: "P3",
-        test: ("crates/dmls/src/mls/provider/tests/hpke.rs", "low_order_keys_are_refused"),
+        test: ("crates/dmls/src/suite.rs", "keys_of_small_order_are_refused_and_could_not_be_sealed_to"),
         reason: "an all-zero shared secret is refused inside the HPKE library",
     },
     Elsewhere {

@@ -144,7 +144,10 @@ impl Puppet {
     /// What a store holds, brought to life.
     pub fn load(own: Arc<OwnDevice>, store: MemoryStore, now: Timestamp, seed: u64) -> Self {
         let group = Group::load(room(), own.clone(), Settings::default(), &store).unwrap();
-        Self { own, group, store, now, opened: Vec::new(), rng: Seeded::new(7_000 + seed) }
+        // No two devices draw the same: they would make the same keys.
+        let name: u64 =
+            own.device().to_string().bytes().map(u64::from).fold(0, |sum, byte| sum * 31 % 1_000_003 + byte);
+        Self { own, group, store, now, opened: Vec::new(), rng: Seeded::new(7_000 + seed + (name << 16)) }
     }
 
     /// Another copy.

@@ -11,7 +11,7 @@ use dmls::package::KeyPackages;
 use dmls_matrix::facts::Endorsement;
 use dmls_store::MemoryStore;
 
-use crate::attack::{Attack, Elsewhere, End};
+use crate::attack::{Attack, Elsewhere, End, crafted};
 use crate::binding_world::{World as Servers, user};
 use crate::core_world::{Event, Seeded, World, room};
 use crate::rooms::{ONE, TWO, alice_and_bob};
@@ -58,7 +58,7 @@ pub const ATTACKS: &[Attack] = &[
         id: "X8",
         attack: "an external commit removes a leaf of another device",
         defence: "it may replace leaves of its own device only",
-        run: removing_entry,
+        run: crafted!(removing_entry),
     },
     Attack {
         id: "X9",
@@ -165,7 +165,8 @@ fn skewed_clock() -> End {
     End::succeeded_if(!can_read(&world, "alice", "bob"))
 }
 
-/// X8. A second device of Mallory's, under the key of her first: MLS itself takes the first leaf for an old one.
+/// X8. A second device of Mallory's, under the key of her first, which it puts out as if it were its own.
+#[cfg(dmls_mutants)]
 fn removing_entry() -> End {
     let mut world = group_of(&["alice", "mallory"]);
     world.commit("mallory", true);
@@ -173,9 +174,9 @@ fn removing_entry() -> End {
     let own = Arc::new(second_device("mallory", "SECOND"));
     assert_eq!(own.key(), world.peers["mallory"].own.key());
     let (group_info, target) = commits(&world).pop().unwrap();
-    let mut second = Puppet::load(own, MemoryStore::new(), world.now, 1);
-    let entry = second.enter(&group_info, target).unwrap();
-    let verdict = world.input("alice", commit_from("mallory", &entry));
+    let (victim, chances) = (world.peers["mallory"].own.device().clone(), &mut Seeded::new(8));
+    let entry = dmls::craft::join_externally(&own, &room(), &target, &group_info, Some(&victim), |_| {}, chances);
+    let verdict = world.input("alice", commit_from("mallory", &entry.unwrap().commit));
     assert!(!matches!(verdict, Verdict::Rejected { reason, .. } if reason != Reason::NotAllowed), "{verdict:?}");
     End::succeeded_if(matches!(verdict, Verdict::Applied(_)))
 }

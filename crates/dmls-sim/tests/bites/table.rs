@@ -40,7 +40,7 @@ const SEEDS: &[(&str, Kind, u64)] = &[
     ("C11", Hostile, 298),
     ("C12", Hostile, 285),
     ("C13", Hostile, 11),
-    ("C15", Hostile, 9),
+    ("C15", Hostile, 71),
     ("C18", Hostile, 52),
     ("C19", Hostile, 1128),
 ];

@@ -6,7 +6,6 @@ use std::path::Path;
 use dmls_sim::oracle::{Finding, judge};
 use dmls_sim::run::run;
 use dmls_sim::script::parse;
-use dmls_sim::world::Crypto;
 
 #[test]
 fn what_failed_once_against_adversaries_is_mended() {

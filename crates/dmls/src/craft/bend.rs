@@ -217,6 +217,20 @@ impl Seals<'_> {
     }
 }
 
+/// An external commit that takes somebody's leaf away.
+pub(crate) fn join_removing(
+    own: &OwnDevice,
+    info: &[u8],
+    victim: &crate::id::Device,
+    authenticated_data: Vec<u8>,
+    entropy: &mut dyn Entropy,
+) -> Result<super::Made, MakeError> {
+    let door = super::Door::read(own.suite(), info, None)?;
+    let removes = door.public().tree().leaf_of(victim).into_iter().collect();
+    let draft = door.draft_removing(removes, None, authenticated_data, &own.maker(), entropy)?;
+    draft.finish(None, &own.maker(), entropy)
+}
+
 /// A message in which everything can be other than it should be.
 pub(crate) struct BentMessage {
     pub(crate) authenticated_data: Vec<u8>,

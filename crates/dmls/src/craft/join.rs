@@ -8,9 +8,9 @@ use crate::effect::{EpochRef, GroupInfo, OutgoingCommit};
 use crate::entropy::Entropy;
 use crate::error::GroupError;
 use crate::group::welcome_info;
-use crate::id::{EpochId, GroupId, Height, LeafIndex, Locator};
+use crate::id::{Device, EpochId, GroupId, Height, LeafIndex, Locator};
 use crate::input::Desired;
-use crate::mls::{Door, Package, Refusal};
+use crate::mls::{Door, Package, Refusal, bend};
 use crate::secret::Secret;
 use crate::wire::{self, CommitData};
 
@@ -33,12 +33,13 @@ pub fn welcome_grant(
     Ok(package.seal_grant(suite, &welcome_info(epoch), &Secret::new(value), entropy)?)
 }
 
-/// An external commit on the epoch of a GroupInfo, with any bookkeeping.
+/// An external commit on the epoch of a GroupInfo, with any bookkeeping, in place of a device's own or another's leaf.
 pub fn join_externally(
     own: &Arc<OwnDevice>,
     group: &GroupId,
     target: &EpochRef,
     group_info: &[u8],
+    removing: Option<&Device>,
     edit: impl FnOnce(&mut CommitData),
     entropy: &mut dyn Entropy,
 ) -> Result<Made, GroupError> {
@@ -53,7 +54,10 @@ pub fn join_externally(
     edit(&mut data);
     let refuse = |refusal: Refusal| GroupError::GroupInfo(refusal.into());
     let door = Door::read(own.suite(), group_info, None).map_err(refuse)?;
-    let made = door.draft(None, data.encode(), &own.maker(), entropy)?.finish(None, &own.maker(), entropy)?;
+    let made = match removing {
+        Some(victim) => bend::join_removing(own, group_info, victim, data.encode(), entropy)?,
+        None => door.draft(None, data.encode(), &own.maker(), entropy)?.finish(None, &own.maker(), entropy)?,
+    };
     let epoch = made.entered.epoch;
     let reference = EpochRef {
         id: epoch.id(),

@@ -204,6 +204,7 @@ impl Dag {
     }
 
     /// All of them, by their ids.
+    #[cfg(any(test, dmls_mutants))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Epoch> {
         self.nodes.values().map(|node| {
             #[cfg(test)]

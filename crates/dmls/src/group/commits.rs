@@ -122,12 +122,13 @@ impl Group {
     pub(super) fn put_off(&mut self, waiting: Waiting, batch: &mut Batch) -> Verdict {
         let key = waiting.key();
         let known = self.pending.get(&key).map(|old| old.on == waiting.on);
-        if known.is_none() && !self.pending.has_room(&waiting.from, waiting.bytes.len()) {
+        if known.is_none() && !self.pending.has_room(&waiting) {
             return rejected(Reason::TooManyPending, None);
         }
         let on = match &waiting.on {
             On::Epoch(epoch, hint) => Missing::Commit { epoch: *epoch, hint: hint.clone() },
             On::MergeValue { resolves, .. } => Missing::MergeValue { resolves: resolves.clone() },
+            On::Earlier { epoch, .. } => Missing::Earlier { epoch: *epoch },
             On::Welcome(_) => Missing::Welcome,
         };
         let until = waiting.until;
@@ -351,7 +352,7 @@ impl Group {
         let mut waiting: BTreeMap<EpochId, Vec<&Waiting>> = BTreeMap::new();
         for (_, input) in self.pending.iter() {
             let on = match &input.on {
-                On::Epoch(on, _) | On::Welcome(on) => std::slice::from_ref(on),
+                On::Epoch(on, _) | On::Welcome(on) | On::Earlier { epoch: on, .. } => std::slice::from_ref(on),
                 On::MergeValue { resolves, .. } => resolves,
             };
             on.iter().for_each(|on| waiting.entry(*on).or_default().push(input));

@@ -4,7 +4,7 @@ use super::{Batch, Group, Standing, rejected};
 use crate::codec::push_vector;
 use crate::defence;
 use crate::device::OwnDevice;
-use crate::effect::{Applied, Notice, Opened, Readiness, SealedMessage, Verdict};
+use crate::effect::{Applied, Notice, Opened, Readiness, SealedMessage, Settled, Verdict};
 use crate::entropy::Entropy;
 use crate::error::{GroupError, Reason};
 use crate::frame::MessageFrame;
@@ -12,7 +12,7 @@ use crate::id::{EpochId, LeafIndex, Locator, Sequence, SignatureKey, Timestamp};
 use crate::journal::Durable;
 #[cfg(dmls_mutants)]
 use crate::members::Leaf;
-use crate::mls::Refusal;
+use crate::mls::{MAX_AHEAD, Refusal};
 use crate::pending::{Kind, On, Waiting};
 use crate::suite::Suite;
 use crate::wire::{Left, MessageData};
@@ -58,6 +58,14 @@ fn content_payload(epoch: &EpochId, leaf: LeafIndex, sequence: Sequence, content
     out.extend(sequence.0.to_be_bytes());
     push_vector(&mut out, content);
     out
+}
+
+/// How far ahead of what was opened before a message may be.
+#[derive(Clone, Copy)]
+enum Reach {
+    Near,
+    /// What lies between cannot come any more.
+    PastGaps,
 }
 
 impl Group {
@@ -113,7 +121,17 @@ impl Group {
             Err(reason) => return Ok(rejected(reason, None)),
         };
         match self.standing(&data.epoch()) {
-            Standing::Held => self.open(&bytes, &data, &from, batch),
+            Standing::Held => match self.open(&bytes, &data, &from, Reach::Near, batch) {
+                Some(verdict) => {
+                    self.release_later(&data, &from, batch);
+                    Ok(verdict)
+                }
+                None => {
+                    let on = On::Earlier { epoch: data.epoch(), generation: data.sequence().0 };
+                    let waiting = self.waiting(Kind::Message, bytes, Some(locator), from, commit, on, now);
+                    Ok(self.put_off(waiting, batch))
+                }
+            },
             Standing::Gone => Ok(rejected(Reason::BeyondWindow, None)),
             Standing::Removed if self.knows(&data.epoch()) => Ok(rejected(Reason::Removed, None)),
             // An epoch that is not known may lie on a fork where nobody had seen the removal.
@@ -141,39 +159,89 @@ impl Group {
             Err(reason) => return Ok(Some(rejected(reason, None))),
         };
         match self.standing(&data.epoch()) {
-            Standing::Held => self.open(&waiting.bytes, &data, &waiting.from, batch).map(Some),
+            Standing::Held => {
+                let verdict = self.open(&waiting.bytes, &data, &waiting.from, Reach::Near, batch);
+                if verdict.is_none() {
+                    let on = On::Earlier { epoch: data.epoch(), generation: data.sequence().0 };
+                    let waiting = Waiting { on, ..waiting };
+                    batch.writes.push(self.waiting_record(&waiting));
+                    self.pending.insert(waiting);
+                }
+                Ok(verdict)
+            }
             Standing::Removed => Ok(Some(rejected(Reason::Removed, None))),
             _ => Ok(Some(rejected(Reason::BeyondWindow, None))),
         }
     }
 
-    fn open(&mut self, bytes: &[u8], data: &MessageData, from: &str, batch: &mut Batch) -> Result<Verdict, GroupError> {
+    /// What its sender said later in the epoch may be within reach now: a worklist, the first message first.
+    fn release_later(&mut self, data: &MessageData, from: &str, batch: &mut Batch) {
+        let mut reach = data.sequence().0.saturating_add(MAX_AHEAD);
+        while let Some(key) = self.pending.freed_by_message(from, &data.epoch(), reach) {
+            let Some(waiting) = self.pending.remove(&key) else { return };
+            let verdict = match self.read_message(&waiting.bytes) {
+                Ok(later) => {
+                    reach = reach.max(later.sequence().0.saturating_add(MAX_AHEAD));
+                    self.open(&waiting.bytes, &later, from, Reach::Near, batch)
+                }
+                Err(reason) => Some(rejected(reason, None)),
+            };
+            // What is still out of reach, whatever its count says, is not looked at again.
+            let verdict = verdict.unwrap_or_else(|| rejected(Reason::BeyondWindow, None));
+            batch.writes.push(self.forget_waiting(&key));
+            batch.settled.push(Settled { locator: waiting.locator, verdict });
+        }
+    }
+
+    /// The last verdict on what waited until its time was up: what lies before a message cannot come any more, and what
+    /// its sender says from now on must not wait for it, too.
+    pub(super) fn settle(&mut self, waiting: &Waiting, batch: &mut Batch) -> Verdict {
+        let expired = || rejected(Reason::Expired, None);
+        let (On::Earlier { .. }, Ok(data)) = (&waiting.on, self.read_message(&waiting.bytes)) else { return expired() };
+        self.open(&waiting.bytes, &data, &waiting.from, Reach::PastGaps, batch).unwrap_or_else(expired)
+    }
+
+    /// Opens a message of a held epoch; `None` if its key is out of reach.
+    fn open(
+        &mut self,
+        bytes: &[u8],
+        data: &MessageData,
+        from: &str,
+        reach: Reach,
+        batch: &mut Batch,
+    ) -> Option<Verdict> {
         let id = data.epoch();
-        let Some(held) = self.held.get(&id) else { return Ok(rejected(Reason::BeyondWindow, None)) };
-        let opened = match held.epoch.open_message(&held.ratchets, bytes) {
+        let Some(held) = self.held.get(&id) else { return Some(rejected(Reason::BeyondWindow, None)) };
+        let opened = match reach {
+            Reach::Near => held.epoch.open_message(&held.ratchets, bytes),
+            Reach::PastGaps => held.epoch.open_past_a_gap(&held.ratchets, bytes),
+        };
+        let opened = match opened {
             Ok(opened) => opened,
-            Err(Refusal::OwnMessage) => return Ok(self.own_echo(&id, data.sequence(), batch)),
-            Err(refusal) => return Ok(rejected(refusal.into(), None)),
+            Err(Refusal::OwnMessage) => return Some(self.own_echo(&id, data.sequence(), batch)),
+            // Only what says of itself that it comes so late is worth the wait.
+            Err(Refusal::TooFarAhead) if data.sequence().0 > MAX_AHEAD => return None,
+            Err(refusal) => return Some(rejected(refusal.into(), None)),
         };
         let members = self.dag.get(&id).map(|epoch| &epoch.members);
         let sender = members.and_then(|members| members.get(LeafIndex(opened.sender))).cloned();
-        let Some(sender) = sender else { return Ok(rejected(Reason::Forged, None)) };
+        let Some(sender) = sender else { return Some(rejected(Reason::Forged, None)) };
         #[cfg(dmls_mutants)]
         let sender = self.named_by_newest_tree(sender);
         if sender.device.user != from && defence::on("I11") {
             // Somebody else's copy: the key stays for the message itself, which may come later (SPEC §2.9).
-            return Ok(rejected(Reason::RejectedSender, None));
+            return Some(rejected(Reason::RejectedSender, None));
         }
         if opened.turn.generation() != data.sequence().0 && defence::on("C17") {
             // Sealed again by a member, under another of the sender's keys: that one stays for the sender's own message.
-            return Ok(rejected(Reason::Replay, None));
+            return Some(rejected(Reason::Replay, None));
         }
         if defence::on("I5") {
             batch.writes.extend(self.held.advance(&id, opened.turn));
         }
         let device = sender.device;
         self.note_heads(data, &device, batch);
-        Ok(Verdict::Applied(Applied::Message(Opened {
+        Some(Verdict::Applied(Applied::Message(Opened {
             left: data.left.as_ref().map(|left| (EpochId(left.epoch), left.sent)),
             epoch: id,
             leaf: sender.index,

@@ -219,7 +219,8 @@ impl Group {
         for key in self.pending.expired(now) {
             if let Some(waiting) = self.pending.remove(&key) {
                 batch.writes.push(self.forget_waiting(&key));
-                batch.settled.push(Settled { locator: waiting.locator, verdict: rejected(Reason::Expired, None) });
+                let verdict = self.settle(&waiting, batch);
+                batch.settled.push(Settled { locator: waiting.locator, verdict });
             }
         }
     }

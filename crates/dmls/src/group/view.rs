@@ -92,7 +92,7 @@ impl Group {
                 On::MergeValue { epoch, resolves } if waiting.since.plus(self.settings.grace) <= now => {
                     Need::MergeValue { epoch: *epoch, ask: self.who_may_know(resolves), since: waiting.since }
                 }
-                On::MergeValue { .. } | On::Welcome(_) => continue,
+                On::MergeValue { .. } | On::Welcome(_) | On::Earlier { .. } => continue,
             };
             let same = |known: &Need| match (known, &need) {
                 (Need::Commit { epoch: one, .. }, Need::Commit { epoch: two, .. }) => one == two,
@@ -119,7 +119,7 @@ impl Group {
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         let grace = self.pending.iter().filter_map(|(_, waiting)| match waiting.on {
             On::MergeValue { .. } => Some(waiting.since.plus(self.settings.grace)).filter(|at| *at > now),
-            On::Epoch(..) | On::Welcome(_) => None,
+            On::Epoch(..) | On::Welcome(_) | On::Earlier { .. } => None,
         });
         let until = self.pending.iter().map(|(_, waiting)| waiting.until);
         let heard = self.heard.filter(|_| !self.pending.is_empty()).map(|heard| heard.plus(self.settings.silence / 2));

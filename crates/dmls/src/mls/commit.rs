@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use tls_codec::VLBytes;
-use zeroize::Zeroizing;
 
 use super::crypto::{self, Hash, hash, mac_holds};
 use super::package::Package;
@@ -83,7 +82,8 @@ pub(super) struct Proposals {
 }
 
 impl Proposals {
-    /// The table of SPEC §3.1: by value, Add and Remove, one external PSK, and ExternalInit in an external commit.
+    /// The table of SPEC §3.1: by value (MLS M90), Add and Remove, one external PSK, and ExternalInit in an external
+    /// commit.
     fn read(suite: &dyn Suite, commit: &Commit) -> Result<Self, Refusal> {
         let mut out = Self::default();
         for proposal in &commit.proposals {
@@ -97,21 +97,29 @@ impl Proposals {
 
     fn take(&mut self, suite: &dyn Suite, proposal: &Proposal) -> Result<(), Refusal> {
         match proposal {
+            // MLS M72.
             Proposal::Add(package) => self.adds.push(Package::check(suite, package.clone())?),
+            // MLS M98.
             Proposal::Remove(index) if self.removes.contains(index) => return Err(Refusal::Proposals),
             Proposal::Remove(index) => self.removes.push(*index),
             Proposal::PreSharedKey(id) => {
                 check_psk_id(id)?;
-                // Once exactly: so none is there twice either (RFC 9420 §12.2).
+                // Once: so none is there twice either (RFC 9420 §12.2; MLS M103, M116).
                 if self.psk.replace(id.clone()).is_some() {
                     return Err(Refusal::Psk);
                 }
             }
             Proposal::ExternalInit { kem_output } => {
+                // MLS M44.
+                if !suite.is_public_key(kem_output.as_slice()) {
+                    return Err(Refusal::PublicKey);
+                }
+                // MLS M108.
                 if self.external_init.replace(kem_output.clone()).is_some() {
                     return Err(Refusal::Proposals);
                 }
             }
+            // MLS M92, M93, M94.
             Proposal::Update(_) => return Err(Refusal::Unsupported(Feature::Update)),
             Proposal::ReInit { .. } => return Err(Refusal::Unsupported(Feature::ReInit)),
             Proposal::GroupContextExtensions(_) => {
@@ -125,12 +133,15 @@ impl Proposals {
     fn check(&self, sender: Sender) -> Result<(), Refusal> {
         match sender {
             Sender::Member(index) => {
+                // MLS M95, M97.
                 if self.external_init.is_some() || self.removes.contains(&index) {
                     return Err(Refusal::Proposals);
                 }
+                // MLS M102; what its id names is for the group to check.
                 if self.psk.is_some() { Ok(()) } else { Err(Refusal::Psk) }
             }
             Sender::NewMemberCommit => {
+                // MLS M108, M111, M115.
                 let fits = self.external_init.is_some() && self.adds.is_empty() && self.removes.len() <= 1;
                 if fits { Ok(()) } else { Err(Refusal::Proposals) }
             }
@@ -139,7 +150,7 @@ impl Proposals {
     }
 }
 
-/// An external PSK with a nonce of the length of a hash (RFC 9420 §8.4, §12.1.4).
+/// An external PSK (MLS M104) with a nonce of the length of a hash (RFC 9420 §8.4, §12.1.4; MLS M105).
 pub(super) fn check_psk_id(id: &PreSharedKeyId) -> Result<(), Refusal> {
     if matches!(id.kind, PskKind::Resumption { .. }) {
         return Err(Refusal::Unsupported(Feature::ResumptionPsk));
@@ -154,7 +165,7 @@ pub(super) struct Applied {
     pub(super) removed: Vec<(u32, Leaf)>,
 }
 
-/// Removes first, then adds, in their order (RFC 9420 §12.3).
+/// Removes first, then adds, in their order (RFC 9420 §12.3; MLS M101).
 pub(super) fn apply(base: &Tree, removes: &[u32], adds: &[Package]) -> Result<Applied, Refusal> {
     let mut applied = Applied { tree: base.clone(), added: Vec::new(), removed: Vec::new() };
     for index in removes {
@@ -167,7 +178,8 @@ pub(super) fn apply(base: &Tree, removes: &[u32], adds: &[Package]) -> Result<Ap
     Ok(applied)
 }
 
-/// `FramedContentTBS` of a member's or joiner's PublicMessage (RFC 9420 §6.1).
+/// `FramedContentTBS` of a member's or joiner's message (RFC 9420 §6.1): it holds on one epoch (MLS M14) and in one
+/// wire format (MLS M15).
 pub(super) fn signed_content(framed: &[u8], format: WireFormat, context: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(4 + framed.len() + context.len());
     out.extend(VERSION.to_be_bytes());
@@ -214,11 +226,13 @@ impl Public {
 
     /// The GroupContext of the next epoch but for what the commit itself decides.
     pub(super) fn next_context(&self) -> Result<GroupContext, Refusal> {
+        // MLS M22.
         let epoch = self.context.epoch.checked_add(1).ok_or(Refusal::LastEpoch)?;
         Ok(GroupContext { epoch, ..(*self.context).clone() })
     }
 
-    /// Reads a commit on this epoch with nothing but what is public: any commit on a known tree can be followed so.
+    /// Reads a commit on this epoch with nothing but what is public: any commit on a known tree can be followed so, and
+    /// is refused as members refuse it (MLS M152). Nothing of the epoch changes (MLS M131).
     ///
     /// # Errors
     /// Why it is no commit on this epoch, for everybody.
@@ -232,12 +246,14 @@ impl Public {
         self.check_here(&message)?;
         let commit = message.commit()?;
         self.check_frame(&message, commit.path.as_ref(), membership)?;
+        // MLS M87.
         let path = commit.path.as_ref().ok_or(Refusal::NoPath)?;
         let proposals = Proposals::read(self.suite, commit)?;
         proposals.check(message.content.sender)?;
         let mut applied = apply(&self.tree, &proposals.removes, &proposals.adds)?;
         let committer = match message.content.sender {
             Sender::Member(index) => index,
+            // MLS M117.
             _ => applied.tree.place_for_joiner()?,
         };
         let new = ascending(&applied.added);
@@ -267,9 +283,11 @@ impl Public {
     }
 
     fn check_here(&self, message: &PublicCommit<'_>) -> Result<(), Refusal> {
+        // MLS M20.
         if message.content.group_id != self.context.group_id {
             return Err(Refusal::OtherGroup);
         }
+        // MLS M21.
         if message.content.epoch == self.context.epoch { Ok(()) } else { Err(Refusal::OtherEpoch) }
     }
 
@@ -281,19 +299,26 @@ impl Public {
         membership: Option<&Secret>,
     ) -> Result<(), Refusal> {
         let key: [u8; 32] = match message.content.sender {
+            // MLS M11.
             Sender::Member(index) => *self.tree.leaf(index).ok_or(Refusal::NoSuchLeaf)?.signature_key(),
             Sender::NewMemberCommit => {
+                // MLS M109.
                 let leaf = &path.ok_or(Refusal::NoPath)?.leaf;
                 leaf.signature_key.as_slice().try_into().map_err(|_| Refusal::Signature)?
             }
             Sender::External(_) | Sender::NewMemberProposal => return Err(Refusal::Sender),
         };
         let content = signed_content(message.framed, WireFormat::PublicMessage, &encode(&*self.context));
+        // MLS M12, M13.
         crypto::verify(self.suite, &key, CONTENT_LABEL, &content, message.signature.as_slice())?;
-        let (Some(key), Some(tag)) = (membership, &message.membership_tag) else { return Ok(()) };
-        let signature = message.signature.as_slice();
-        let content = membership_content(content, signature, message.confirmation_tag.as_slice());
-        if mac_holds(key, &content, tag.as_slice()) { Ok(()) } else { Err(Refusal::MembershipTag) }
+        let Some(tag) = &message.membership_tag else { return Ok(()) };
+        let content = membership_content(content, message.signature.as_slice(), message.confirmation_tag.as_slice());
+        // MLS M16; its length is seen without the key, too (MLS M19).
+        let holds = match membership {
+            Some(key) => mac_holds(key, &content, tag.as_slice()),
+            None => tag.as_slice().len() == size_of::<Hash>(),
+        };
+        if holds { Ok(()) } else { Err(Refusal::MembershipTag) }
     }
 
     /// A member stays who it is, and a joiner removes nobody but itself (RFC 9420 §5.3, §12.2; SPEC §3.1).
@@ -302,11 +327,18 @@ impl Public {
         let identity = |leaf: &Leaf| leaf.node().map(|node| node.credential);
         if let Sender::Member(index) = sender {
             let before = self.tree.leaf(*index).ok_or(Refusal::NoSuchLeaf)?;
+            // MLS M127.
             let same = before.signature_key() == leaf.signature_key() && identity(before)? == identity(leaf)?;
             return if same { Ok(()) } else { Err(Refusal::Succession) };
         }
         let own = |(_, removed): &(u32, Leaf)| removed.device().is_some() && removed.device() == leaf.device();
-        if applied.removed.iter().all(own) { Ok(()) } else { Err(Refusal::Proposals) }
+        // MLS M112.
+        if !applied.removed.iter().all(own) {
+            return Err(Refusal::Proposals);
+        }
+        // Who comes back is a successor of the leaf that goes, with another key (MLS M113).
+        let kept = applied.removed.iter().any(|(_, removed)| removed.encryption_key() == leaf.encryption_key());
+        if kept { Err(Refusal::KeyTwice) } else { Ok(()) }
     }
 }
 
@@ -344,12 +376,14 @@ impl Epoch {
     /// # Errors
     /// Why it is no commit on this epoch, for every member.
     pub(crate) fn read(&self, bytes: &[u8]) -> Result<Draft, Refusal> {
+        // MLS M89: all that can be checked comes before whoever is removed is told.
         let change = self.public.read_as(bytes, Some(&self.secrets.membership))?;
         let opening = self.open(&change)?;
         Ok(Draft { change, opening })
     }
 
     fn open(&self, change: &Change) -> Result<Opening, Refusal> {
+        // MLS M88.
         if change.removed.iter().any(|(index, _)| *index == self.own) {
             return Ok(Opening::Removed);
         }
@@ -371,7 +405,7 @@ impl Epoch {
         Ok(Opening::Open { init: self.init_of(change)?, commit, keys, own: self.own })
     }
 
-    /// The init secret: the epoch's own, or what an external joiner encapsulated (RFC 9420 §8.3).
+    /// The init secret: the epoch's own, or what an external joiner encapsulated (RFC 9420 §8.3; MLS M110).
     fn init_of(&self, change: &Change) -> Result<Secret, Refusal> {
         let Some(kem_output) = &change.kem_output else { return Ok(self.secrets.init.clone()) };
         let (suite, pair) = (self.public.suite, self.secrets.external_key(self.public.suite));
@@ -435,7 +469,7 @@ impl Draft {
         self.change.into_public()
     }
 
-    /// The epoch that follows, if the confirmation tag holds with this PSK.
+    /// The epoch that follows, if the confirmation tag holds with this PSK; the draft can wait for it (MLS M106).
     ///
     /// # Errors
     /// Without `psk` where there is a PSK, or where the tag does not hold, or the path does not open.
@@ -463,13 +497,10 @@ impl Draft {
     }
 }
 
-/// The epoch of this secret: everything is derived at once, and the secret goes.
+/// The epoch of this secret: everything is derived at once, and the secret goes (MLS M151).
 pub(super) fn enter(public: Public, secret: &EpochSecret, keys: PathKeys, own: u32) -> Entered {
     let ratchets = Ratchets::new(secret.encryption(), public.tree.height());
     let secrets: Arc<Secrets> = Arc::new(secret.secrets());
     let merge_export = secret.merge_export();
     Entered { epoch: Epoch { public, secrets, keys: Arc::new(keys), own }, ratchets, merge_export }
 }
-
-/// Bytes that hold secrets and are wiped when dropped.
-pub(super) type SecretBytes = Zeroizing<Vec<u8>>;

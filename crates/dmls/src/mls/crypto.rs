@@ -22,7 +22,7 @@ pub(crate) type Hash = [u8; 32];
 pub(crate) struct PublicKey(Arc<[u8]>);
 
 impl PublicKey {
-    /// Refuses keys of small order and second encodings (MLS M57).
+    /// Refuses keys of small order and second encodings (MLS M38, M39, M40, M41, M42).
     pub(crate) fn parse(suite: &dyn Suite, bytes: &[u8]) -> Result<Self, Refusal> {
         if suite.is_public_key(bytes) { Ok(Self(bytes.into())) } else { Err(Refusal::PublicKey) }
     }
@@ -116,7 +116,7 @@ pub(crate) fn mac(key: &Secret, message: &[u8]) -> Hash {
     hmac(key, message).finalize().into_bytes().into()
 }
 
-/// Compares in constant time, and only a tag of full length holds.
+/// Compares in constant time, and only a tag of full length holds (MLS M19).
 pub(crate) fn mac_holds(key: &Secret, message: &[u8], tag: &[u8]) -> bool {
     hmac(key, message).verify_slice(tag).is_ok()
 }
@@ -146,7 +146,7 @@ pub(crate) fn sign(signer: &dyn Signer, label: &str, content: &[u8]) -> [u8; 64]
     signer.sign(&labelled(label, content))
 }
 
-/// `VerifyWithLabel` (RFC 9420 §5.1.2).
+/// `VerifyWithLabel` (RFC 9420 §5.1.2): strict (MLS M45, M46), and for one label (MLS M47).
 pub(crate) fn verify(
     suite: &dyn Suite,
     key: &[u8; 32],

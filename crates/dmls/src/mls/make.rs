@@ -86,7 +86,8 @@ impl Epoch {
         Ok(enter(public, &secret, PathKeys::of_leaf(pair), 0))
     }
 
-    /// Makes and signs a commit on this epoch: all by value, always with a path (SPEC §3.1).
+    /// Makes and signs a commit on this epoch: all by value, always with a path (SPEC §3.1). The epoch stays as it is
+    /// (MLS M132).
     ///
     /// # Errors
     /// If randomness fails, or a leaf to be removed or added does not go.
@@ -106,6 +107,7 @@ impl Epoch {
             init: self.secrets.init.clone(),
             membership: Some(self.secrets.membership.clone()),
         };
+        // MLS M133: all else is refused by what members refuse it by.
         if plan.removes.contains(&self.own) {
             return Err(Refusal::Proposals.into());
         }
@@ -171,7 +173,7 @@ pub(super) fn info_content(info: &GroupInfo) -> Vec<u8> {
     content
 }
 
-/// A fresh nonce each time (RFC 9420 §12.1.4).
+/// A fresh nonce each time (RFC 9420 §12.1.4; MLS M107).
 fn psk_of(id: Vec<u8>, entropy: &mut dyn Entropy) -> Result<PreSharedKeyId, MakeError> {
     let nonce = draw(entropy)?;
     Ok(PreSharedKeyId { kind: PskKind::External { id: id.into() }, nonce: nonce.expose()[..].into() })
@@ -184,10 +186,12 @@ struct Parts {
 }
 
 impl OwnDraft {
-    /// The external commit of a joiner (RFC 9420 §12.4.3.2), which takes its own old leaf away.
+    /// The external commit of a joiner (RFC 9420 §12.4.3.2), which takes these leaves away.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn external(
         base: Public,
         external_key: &[u8],
+        removes: Vec<u32>,
         psk_id: Option<Vec<u8>>,
         authenticated_data: Vec<u8>,
         maker: &Maker<'_>,
@@ -197,8 +201,6 @@ impl OwnDraft {
         let encapsulated = maker.suite.encapsulate(external_key, EXTERNAL_INIT, &seed);
         let (kem_output, init) = encapsulated.map_err(|_| Refusal::PublicKey)?;
         let psk = psk_id.map(|id| psk_of(id, entropy)).transpose()?;
-        let device = crate::device::Credential::read(maker.identity).map_err(|_| Refusal::Succession)?;
-        let removes: Vec<u32> = base.tree.leaf_of(device.device()).into_iter().collect();
         let mut proposals = vec![Proposal::ExternalInit { kem_output: kem_output.into() }];
         proposals.extend(psk.iter().map(|id| Proposal::PreSharedKey(id.clone())));
         proposals.extend(removes.iter().map(|index| Proposal::Remove(*index)));
@@ -254,11 +256,6 @@ impl OwnDraft {
     /// The `confirmed_transcript_hash` of the epoch that it makes.
     pub(crate) fn transcript_hash(&self) -> &[u8] {
         self.context.confirmed_transcript_hash.as_slice()
-    }
-
-    /// The tree of the epoch that it makes.
-    pub(crate) fn tree(&self) -> &Tree {
-        &self.applied.tree
     }
 
     /// The leaves that it removes.

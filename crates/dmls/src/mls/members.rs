@@ -14,7 +14,7 @@ fn member(index: u32, leaf: &Leaf) -> Result<Member, Reason> {
     Ok(Member { index: LeafIndex(index), device, key: SignatureKey(*leaf.signature_key()) })
 }
 
-/// One leaf as a member; the device's own key must vouch for its signature key.
+/// One leaf as a member; the device's own key must vouch for its signature key (MLS M52).
 fn vouched(index: u32, leaf: &Leaf) -> Result<Member, Reason> {
     let node = leaf.node().map_err(|_| Reason::BadCredential)?;
     let key = SignatureKey(*leaf.signature_key());
@@ -76,7 +76,7 @@ impl Epoch {
         wire::epoch_id(self.public.context.group_id.as_slice(), &self.proof())
     }
 
-    /// The group that it belongs to.
+    /// The group that it belongs to: whoever wants another one does not go on (MLS M137).
     pub(crate) fn group(&self) -> &[u8] {
         self.public.context.group_id.as_slice()
     }

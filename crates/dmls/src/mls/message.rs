@@ -53,6 +53,7 @@ impl Epoch {
         let signature = crypto::sign(maker.signer, CONTENT_LABEL, &signed);
         let turn = ratchets.next(self.own)?;
         let mut reuse_guard = [0; 4];
+        // MLS M37.
         entropy.fill(&mut reuse_guard)?;
         let mut private = PrivateMessage {
             group_id: self.public.context.group_id.clone(),
@@ -71,12 +72,21 @@ impl Epoch {
         Ok((turn, message(WireFormat::PrivateMessage, &private)))
     }
 
-    /// Opens a message of another member. Nothing is used up unless all of it holds.
+    /// Opens a message of another member. Nothing is used up unless all of it holds (MLS M34).
     ///
     /// # Errors
     /// [`Refusal::OwnMessage`] for what this very leaf sealed; otherwise why it is no message of this epoch, or that its
     /// key is gone or too far ahead.
     pub(crate) fn open_message(&self, ratchets: &Ratchets, bytes: &[u8]) -> Result<Opened, Refusal> {
+        self.open_with(bytes, |leaf, generation| ratchets.turn(leaf, generation))
+    }
+
+    /// As [`Self::open_message`], for a message before which much is missing that cannot come any more.
+    pub(crate) fn open_past_a_gap(&self, ratchets: &Ratchets, bytes: &[u8]) -> Result<Opened, Refusal> {
+        self.open_with(bytes, |leaf, generation| ratchets.leap(leaf, generation))
+    }
+
+    fn open_with(&self, bytes: &[u8], turn: impl FnOnce(u32, u32) -> Result<Turn, Refusal>) -> Result<Opened, Refusal> {
         let private: PrivateMessage = decode(body(bytes, WireFormat::PrivateMessage)?)?;
         if private.group_id != self.public.context.group_id {
             return Err(Refusal::OtherGroup);
@@ -84,6 +94,7 @@ impl Epoch {
         if private.epoch != self.public.context.epoch {
             return Err(Refusal::OtherEpoch);
         }
+        // MLS M23, M24.
         if private.content_type != APPLICATION {
             return Err(Refusal::Unsupported(Feature::PrivateHandshake));
         }
@@ -91,11 +102,13 @@ impl Epoch {
         let sealed = private.encrypted_sender_data.as_slice();
         let data = key.open(self.public.suite, &sender_aad(&private), sealed)?;
         let data: SenderData = decode(&data)?;
+        // MLS M30.
         if data.leaf_index == self.own {
             return Err(Refusal::OwnMessage);
         }
+        // MLS M26.
         let leaf = self.public.tree.leaf(data.leaf_index).ok_or(Refusal::NoSuchLeaf)?;
-        let turn = ratchets.turn(data.leaf_index, data.generation)?;
+        let turn = turn(data.leaf_index, data.generation)?;
         let key = turn.key().guarded(data.reuse_guard);
         let content = key.open(self.public.suite, &content_aad(&private), private.ciphertext.as_slice())?;
         let (plaintext, signature) = unpadded(&content)?;
@@ -109,6 +122,7 @@ impl Epoch {
         let bytes = Zeroizing::new(encode(&framed));
         wipe(framed);
         let signed = Zeroizing::new(self.signed(&bytes));
+        // MLS M28.
         crypto::verify(self.public.suite, leaf.signature_key(), CONTENT_LABEL, &signed, &signature)?;
         Ok(Opened { turn, sender: data.leaf_index, plaintext })
     }
@@ -117,7 +131,7 @@ impl Epoch {
         signed_content(framed, WireFormat::PrivateMessage, &encode(&*self.public.context))
     }
 
-    /// Key and nonce of the sender data, from a sample of the ciphertext (RFC 9420 §6.3.2).
+    /// Key and nonce of the sender data, from a sample of the ciphertext (RFC 9420 §6.3.2; MLS M27).
     pub(super) fn sender_data_key(&self, message: &PrivateMessage) -> AeadKey {
         let ciphertext = message.ciphertext.as_slice();
         AeadKey::derive(&self.secrets.sender_data, &ciphertext[..ciphertext.len().min(32)])
@@ -139,7 +153,7 @@ pub(super) fn sender_aad(message: &PrivateMessage) -> Vec<u8> {
     out
 }
 
-/// `PrivateContentAAD` (RFC 9420 §6.3.1).
+/// `PrivateContentAAD` (RFC 9420 §6.3.1; MLS M25).
 pub(super) fn content_aad(message: &PrivateMessage) -> Vec<u8> {
     let mut out = sender_aad(message);
     push_vector(&mut out, message.authenticated_data.as_slice());
@@ -162,6 +176,7 @@ pub(super) fn unpadded(content: &[u8]) -> Result<(Zeroizing<Vec<u8>>, Vec<u8>), 
     let plaintext: VLBytes = next(&mut rest)?;
     let plaintext = Zeroizing::new(Vec::from(plaintext));
     let signature: VLBytes = next(&mut rest)?;
+    // MLS M29.
     if rest.iter().any(|byte| *byte != 0) {
         return Err(Refusal::Padding);
     }

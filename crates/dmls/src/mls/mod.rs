@@ -33,17 +33,22 @@ pub(crate) mod bend;
 
 use std::sync::Arc;
 
-pub(crate) use commit::{Change, Draft, Entered, Public};
+#[cfg(feature = "hazmat")]
+pub(crate) use commit::Public;
+pub(crate) use commit::{Draft, Entered};
 pub(crate) use join::{Door, Invitation, package_references};
-pub(crate) use make::{Made, OwnDraft, Plan, Showing};
-pub(crate) use message::Opened;
+#[cfg(feature = "hazmat")]
+pub(crate) use make::OwnDraft;
+pub(crate) use make::{Made, Plan, Showing};
 pub(crate) use package::{OwnPackage, Package};
 pub(crate) use path::MakeError;
-pub(crate) use ratchets::{Ratchets, Turn};
+pub(crate) use ratchets::{MAX_AHEAD, Ratchets, Turn};
 pub(crate) use record::RatchetRecord;
-pub(crate) use refusal::{Feature, Refusal};
-pub(crate) use tree::{Forest, Leaf, Maker, NodeRecord, Tree};
+pub(crate) use refusal::Refusal;
+pub(crate) use tree::{Forest, Leaf, Maker, Tree};
 
+#[cfg(not(feature = "hazmat"))]
+use commit::Public;
 use path::PathKeys;
 use schedule::Secrets;
 

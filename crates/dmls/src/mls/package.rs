@@ -24,25 +24,30 @@ pub(crate) struct Package {
 const LABEL: &str = "KeyPackageTBS";
 
 impl Package {
-    /// Reads an MLSMessage that must hold a key package, and checks it (RFC 9420 §10.1).
+    /// Reads an MLSMessage that must hold a key package, and checks it (RFC 9420 §10.1): by itself, so
+    /// that a bad one spoils no other (MLS M49).
     pub(crate) fn read(suite: &dyn Suite, bytes: &[u8]) -> Result<Self, Refusal> {
         Self::check(suite, decode(body(bytes, WireFormat::KeyPackage)?)?)
     }
 
-    /// Lifetimes are policy, never a lock-out: they are not looked at (SPEC §5.5).
+    /// Lifetimes are policy, never a lock-out: they are not looked at (SPEC §5.5; MLS M60).
     pub(super) fn check(suite: &dyn Suite, wire: KeyPackage) -> Result<Self, Refusal> {
+        // MLS M69.
         if wire.version != VERSION {
             return Err(Refusal::Version);
         }
+        // MLS M70.
         if wire.suite != suite.number() {
             return Err(Refusal::Unsupported(Feature::Suite));
         }
         no_type_twice(&wire.extensions)?;
         let leaf = Leaf::check(suite, &wire.leaf, Found::Package)?;
         let init = PublicKey::parse(suite, wire.init_key.as_slice())?;
+        // MLS M71.
         if init == *leaf.encryption_key() {
             return Err(Refusal::InitKey);
         }
+        // MLS M68.
         crypto::verify(suite, leaf.signature_key(), LABEL, &signed_content(&wire), wire.signature.as_slice())?;
         Ok(Self { wire, leaf, init })
     }

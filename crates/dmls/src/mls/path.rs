@@ -36,7 +36,7 @@ impl PathKeys {
         (0u32..).zip(&self.0).filter_map(|(height, pair)| Some((height, pair.as_ref()?)))
     }
 
-    /// Without the keys whose public halves no longer stand above leaf `own`.
+    /// Without the keys whose public halves no longer stand above leaf `own` (MLS M130).
     pub(super) fn standing_in(&self, tree: &Tree, own: u32) -> Self {
         let mut kept = Self::default();
         for (height, pair) in self.iter() {
@@ -141,14 +141,17 @@ pub(super) fn take(
     group: &[u8],
     new: &[u32],
 ) -> Result<Vec<Step>, Refusal> {
+    // MLS M128.
     let leaf = Leaf::check(suite, &path.leaf, Found::Path { group, index: sender })?;
     let keys = path.nodes.iter().map(|node| PublicKey::parse(suite, node.encryption_key.as_slice()));
     let keys = keys.collect::<Result<Vec<_>, _>>()?;
     let steps = tree.filtered_path(sender);
     let (parents, parent_hash) = Tree::plan_path(&steps, &keys)?;
+    // MLS M123.
     if leaf.parent_hash() != parent_hash.as_ref() {
         return Err(Refusal::ParentHash);
     }
+    // MLS M119; leaves that are new are not counted (MLS M120).
     let counts_fit = steps.iter().zip(&path.nodes).all(|(step, node)| step.target_count(new) == node.path_secret.len());
     if !counts_fit {
         return Err(Refusal::Ciphertexts);
@@ -179,6 +182,7 @@ pub(super) fn open(
     let sealed = targets.iter().zip(&path.nodes[at].path_secret);
     let mut readable = sealed.filter_map(|(target, sealed)| Some((held(target.place)?, sealed)));
     let (pair, sealed) = readable.next().ok_or(Refusal::PathClosed)?;
+    // MLS M122.
     let opened = crypto::open(suite, &pair.private, PATH_LABEL, context, sealed).map_err(|_| Refusal::PathClosed)?;
     let secret = Secret::parse(&opened).ok_or(Refusal::PathClosed)?;
     let mut after = keys.standing_in(tree, own);
@@ -187,7 +191,7 @@ pub(super) fn open(
     Ok((after, commit_secret))
 }
 
-/// From a path secret up to the commit secret; every key must be the one that stands in the tree.
+/// From a path secret up to the commit secret; every key must be the one that stands in the tree (MLS M121).
 pub(super) fn climb(
     suite: &dyn Suite,
     places: &[Place],

@@ -1,6 +1,7 @@
 //! The secret tree and its ratchets (RFC 9420 §9): the one part of an epoch that changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::Refusal;
 use super::crypto::{AeadKey, derive, expand};
@@ -8,10 +9,17 @@ use super::record::{RatchetRecord, node_record, ratchet_record, skipped_record};
 use super::tree::Place;
 use crate::secret::Secret;
 
-/// A message may be so many generations ahead of the newest that was opened before it.
-pub(crate) const MAX_AHEAD: u32 = 1_000;
-/// Of one sender at most so many keys that were passed over are kept; the oldest go first.
-pub(crate) const MAX_SKIPPED: usize = 2_000;
+/// A message may be so many generations ahead of the newest that was opened before it: so many derivations are made
+/// before anything shows that it is not invented (MLS M31).
+pub(crate) const MAX_AHEAD: u32 = 24_576;
+/// As far one leaps over what cannot come any more.
+const MAX_LEAP: u32 = 1 << 20;
+/// Of one sender at most so many keys that were passed over are kept; the oldest go first (MLS M35).
+pub(crate) const MAX_SKIPPED: usize = MAX_AHEAD as usize;
+/// Of all senders at most so many; those of whoever passes over more go first (MLS M35).
+const MAX_SKIPPED_IN_ALL: usize = 4 * MAX_SKIPPED;
+/// Keys that were passed over are stored so many to a record.
+pub(super) const BLOCK: u32 = 64;
 
 /// Message keys of an epoch, sparse: only what was touched is there.
 ///
@@ -47,8 +55,8 @@ pub(crate) struct Turn {
 enum Change {
     /// The key was kept for it.
     Kept,
-    /// The ratchet moves on, past these keys.
-    Ahead { next: Secret, passed: Vec<(u32, AeadKey)>, opened: Option<OpenedLeaf> },
+    /// The ratchet moves on from `start`, past the keys of the generations since `from`.
+    Ahead { start: Secret, from: u32, next: Secret, opened: Option<OpenedLeaf> },
 }
 
 /// What a leaf's first message does to the secret tree: a node goes, those beside the path come.
@@ -73,7 +81,7 @@ impl Ratchets {
         Self { height, nodes: BTreeMap::from([(Place { height, first: 0 }, encryption)]), senders: BTreeMap::new() }
     }
 
-    /// The next key of a sender: to seal with.
+    /// The next key of a sender: to seal with, once each (MLS M36).
     pub(super) fn next(&self, leaf: u32) -> Result<Turn, Refusal> {
         let generation = self.senders.get(&leaf).map_or(0, |ratchet| ratchet.generation);
         self.turn(leaf, generation)
@@ -81,43 +89,50 @@ impl Ratchets {
 
     /// The key of this generation: to open with.
     pub(super) fn turn(&self, leaf: u32, generation: u32) -> Result<Turn, Refusal> {
+        self.turn_within(leaf, generation, MAX_AHEAD)
+    }
+
+    /// As [`Self::turn`], however much cannot come any more that lies before.
+    pub(super) fn leap(&self, leaf: u32, generation: u32) -> Result<Turn, Refusal> {
+        self.turn_within(leaf, generation, MAX_LEAP)
+    }
+
+    fn turn_within(&self, leaf: u32, generation: u32, most: u32) -> Result<Turn, Refusal> {
         if let Some(ratchet) = self.senders.get(&leaf) {
             if generation < ratchet.generation {
+                // MLS M32.
                 let key = ratchet.skipped.get(&generation).ok_or(Refusal::KeyUsed)?.clone();
                 return Ok(Turn { leaf, generation, key, change: Change::Kept });
             }
-            return ahead(leaf, generation, ratchet.generation, ratchet.secret.clone(), None);
+            return ahead(leaf, generation, most, ratchet.generation, ratchet.secret.clone(), None);
         }
         let (secret, opened) = self.open_leaf(leaf, "application")?;
-        ahead(leaf, generation, 0, secret, Some(opened))
+        ahead(leaf, generation, most, 0, secret, Some(opened))
     }
 
-    /// Makes what [`Self::turn`] worked out the state, and gives what changes in the store.
+    /// Makes what [`Self::turn`] worked out the state, and gives what changes in the store: nothing is left of what was
+    /// used (MLS M33).
     pub(crate) fn advance(&mut self, turn: Turn) -> Vec<RatchetRecord> {
-        let Change::Ahead { next, passed, opened } = turn.change else {
-            if let Some(ratchet) = self.senders.get_mut(&turn.leaf) {
-                ratchet.skipped.remove(&turn.generation);
-            }
-            return vec![skipped_record(turn.leaf, turn.generation, None)];
-        };
+        let Turn { leaf, generation, key: _, change } = turn;
         let mut records = Vec::new();
+        let Change::Ahead { start, from, next, opened } = change else {
+            let Some(ratchet) = self.senders.get_mut(&leaf) else { return records };
+            ratchet.skipped.remove(&generation);
+            return vec![skipped_record(leaf, generation / BLOCK, &ratchet.skipped)];
+        };
         if let Some(opened) = opened {
             self.nodes.remove(&opened.from);
             records.push(node_record(opened.from, None));
             records.extend(opened.beside.iter().map(|(place, secret)| node_record(*place, Some(secret))));
             self.nodes.extend(opened.beside);
         }
-        let generation = turn.generation + 1;
-        records.push(ratchet_record(turn.leaf, &next, generation));
-        records.extend(passed.iter().map(|(passed, key)| skipped_record(turn.leaf, *passed, Some(key))));
-        let ratchet = self.senders.entry(turn.leaf).or_insert_with(|| Ratchet::new(next.clone()));
-        (ratchet.secret, ratchet.generation) = (next, generation);
-        ratchet.skipped.extend(passed);
-        while ratchet.skipped.len() > MAX_SKIPPED
-            && let Some((oldest, _)) = ratchet.skipped.pop_first()
-        {
-            records.push(skipped_record(turn.leaf, oldest, None));
-        }
+        let others = self.skipped() - self.senders.get(&leaf).map_or(0, |ratchet| ratchet.skipped.len());
+        let most = MAX_SKIPPED.min(MAX_SKIPPED_IN_ALL.saturating_sub(others));
+        let ratchet = self.senders.entry(leaf).or_insert_with(|| Ratchet::new(start.clone()));
+        let changed = ratchet.pass(start, from..generation, most);
+        (ratchet.secret, ratchet.generation) = (next, generation + 1);
+        records.push(ratchet_record(leaf, &ratchet.secret, ratchet.generation));
+        records.extend(changed.into_iter().map(|block| skipped_record(leaf, block, &ratchet.skipped)));
         records
     }
 
@@ -150,26 +165,45 @@ impl Ratchet {
     fn new(secret: Secret) -> Self {
         Self { secret, generation: 0, skipped: BTreeMap::new() }
     }
+
+    /// Keeps the keys of these generations, the first of which `secret` gives; gives the blocks that changed.
+    fn pass(&mut self, mut secret: Secret, generations: Range<u32>, most: usize) -> BTreeSet<u32> {
+        let mut changed = BTreeSet::new();
+        let kept_from = generations.end.saturating_sub(u32::try_from(most).unwrap_or(u32::MAX));
+        for generation in generations {
+            if generation >= kept_from {
+                self.skipped.insert(generation, key_of(&secret, generation));
+                changed.insert(generation / BLOCK);
+            }
+            secret = following(&secret, generation);
+        }
+        while self.skipped.len() > most
+            && let Some((oldest, _)) = self.skipped.pop_first()
+        {
+            changed.insert(oldest / BLOCK);
+        }
+        changed
+    }
 }
 
-/// The key of a generation that comes at `from` or later, with those before it.
+/// The key of a generation that comes at `from` or later.
 fn ahead(
     leaf: u32,
     generation: u32,
+    most: u32,
     from: u32,
-    mut secret: Secret,
+    start: Secret,
     opened: Option<OpenedLeaf>,
 ) -> Result<Turn, Refusal> {
-    if generation - from > MAX_AHEAD || generation == u32::MAX {
+    if generation - from > most || generation == u32::MAX {
         return Err(Refusal::TooFarAhead);
     }
-    let mut passed = Vec::with_capacity((generation - from) as usize);
+    let mut secret = start.clone();
     for before in from..generation {
-        passed.push((before, key_of(&secret, before)));
         secret = following(&secret, before);
     }
     let (key, next) = (key_of(&secret, generation), following(&secret, generation));
-    Ok(Turn { leaf, generation, key, change: Change::Ahead { next, passed, opened } })
+    Ok(Turn { leaf, generation, key, change: Change::Ahead { start, from, next, opened } })
 }
 
 pub(super) fn key_of(secret: &Secret, generation: u32) -> AeadKey {

@@ -1,6 +1,6 @@
 //! The persistent form: an epoch's own secrets, ratchets, key packages. Trees have theirs (`tree/records.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::commit::Public;
 use super::crypto::{AeadKey, Hash, KeyPair};
 use super::path::PathKeys;
-use super::ratchets::{Ratchet, Ratchets};
+use super::ratchets::{BLOCK, Ratchet, Ratchets};
 use super::schedule::Secrets;
 use super::tree::{Forest, Place};
 use super::wire::{GroupContext, KeyPackage, decode, encode, next};
@@ -114,16 +114,20 @@ pub(super) fn ratchet_record(leaf: u32, secret: &Secret, generation: u32) -> Rat
     (key, Some(value))
 }
 
-pub(super) fn skipped_record(leaf: u32, generation: u32, kept: Option<&AeadKey>) -> RatchetRecord {
+/// The keys of one block of generations that are still kept.
+pub(super) fn skipped_record(leaf: u32, block: u32, skipped: &BTreeMap<u32, AeadKey>) -> RatchetRecord {
     let mut key = vec![SKIPPED];
     key.extend(leaf.to_be_bytes());
-    key.extend(generation.to_be_bytes());
-    let value = kept.map(|kept| {
-        let mut value = Zeroizing::new(Vec::with_capacity(28));
+    key.extend(block.to_be_bytes());
+    let first = block * BLOCK;
+    let kept = skipped.range(first..first.saturating_add(BLOCK));
+    let mut value = Zeroizing::new(Vec::with_capacity(BLOCK as usize * 32));
+    for (generation, kept) in kept {
+        value.extend(generation.to_be_bytes());
         value.extend(kept.key);
         value.extend(kept.nonce);
-        value
-    });
+    }
+    let value = if value.is_empty() { None } else { Some(value) };
     (key, value)
 }
 
@@ -134,8 +138,8 @@ impl Ratchets {
         out.extend(self.nodes.iter().map(|(place, secret)| node_record(*place, Some(secret))));
         for (leaf, ratchet) in &self.senders {
             out.push(ratchet_record(*leaf, &ratchet.secret, ratchet.generation));
-            let skipped = ratchet.skipped.iter();
-            out.extend(skipped.map(|(generation, key)| skipped_record(*leaf, *generation, Some(key))));
+            let blocks: BTreeSet<u32> = ratchet.skipped.keys().map(|generation| generation / BLOCK).collect();
+            out.extend(blocks.into_iter().map(|block| skipped_record(*leaf, block, &ratchet.skipped)));
         }
         out
     }
@@ -158,8 +162,11 @@ impl Ratchets {
                     out.senders.insert(leaf, Ratchet { secret, generation, skipped: BTreeMap::new() });
                 }
                 SKIPPED => {
-                    let kept = AeadKey { key: value.array()?, nonce: value.array()? };
-                    skipped.push((key.number()?, key.number()?, kept));
+                    let (leaf, _block) = (key.number()?, key.number()?);
+                    while !value.0.is_empty() {
+                        let generation = value.number()?;
+                        skipped.push((leaf, generation, AeadKey { key: value.array()?, nonce: value.array()? }));
+                    }
                 }
                 _ => return Err(Refusal::Malformed),
             }

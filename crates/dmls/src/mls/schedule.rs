@@ -68,6 +68,7 @@ impl EpochSecret {
         mac(&derive(&self.0, "confirm"), confirmed_transcript_hash)
     }
 
+    /// MLS M18, M150.
     pub(super) fn check_tag(&self, confirmed_transcript_hash: &[u8], tag: &[u8]) -> Result<(), Refusal> {
         let holds = mac_holds(&derive(&self.0, "confirm"), confirmed_transcript_hash, tag);
         if holds { Ok(()) } else { Err(Refusal::ConfirmationTag) }

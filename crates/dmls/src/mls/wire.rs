@@ -31,7 +31,8 @@ pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
     out
 }
 
-/// The value of which these are all bytes.
+/// The value of which these are all bytes (MLS M4): lengths in their shortest form, of four bytes at most (MLS M1, M2),
+/// optionals there or not (MLS M3).
 pub(crate) fn decode<T: Deserialize>(bytes: &[u8]) -> Result<T, Refusal> {
     T::tls_deserialize_exact(bytes).map_err(|_| Refusal::Malformed)
 }
@@ -47,7 +48,7 @@ pub(crate) enum WireFormat {
     KeyPackage = 5,
 }
 
-/// The body of an MLSMessage of this format; the version and the format are checked (MLS M1, M2).
+/// The body of an MLSMessage of this format; the version and the format are checked (MLS M5, M6).
 pub(crate) fn body(bytes: &[u8], format: WireFormat) -> Result<&[u8], Refusal> {
     let (header, body) = bytes.split_first_chunk::<4>().ok_or(Refusal::Malformed)?;
     if header[..2] != VERSION.to_be_bytes() {
@@ -142,10 +143,11 @@ pub(crate) struct ParentNode {
 #[derive(Clone, Debug, PartialEq, Eq, TlsSerialize, TlsDeserialize, TlsSize)]
 #[repr(u8)]
 pub(crate) enum TreeNode {
+    // Boxed, so that blank nodes, of which a byte each makes one, take little memory (MLS M77).
     #[tls_codec(discriminant = 1)]
-    Leaf(LeafNode),
+    Leaf(Box<LeafNode>),
     #[tls_codec(discriminant = 2)]
-    Parent(ParentNode),
+    Parent(Box<ParentNode>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, TlsSerialize, TlsDeserialize, TlsSize)]
@@ -193,6 +195,7 @@ pub(crate) struct PreSharedKeyId {
     pub(crate) nonce: VLBytes,
 }
 
+/// The proposals of RFC 9420. Where one of another type ends is not known: it is malformed (MLS M91).
 #[derive(Clone, Debug, PartialEq, Eq, TlsSerialize, TlsDeserialize, TlsSize)]
 #[repr(u16)]
 pub(crate) enum Proposal {
@@ -214,6 +217,7 @@ pub(crate) enum Proposal {
 
 #[derive(Clone, Debug, PartialEq, Eq, TlsSerialize, TlsDeserialize, TlsSize)]
 #[repr(u8)]
+#[allow(clippy::large_enum_variant, reason = "a wire struct, which lives as long as its commit is read")]
 pub(crate) enum ProposalOrRef {
     #[tls_codec(discriminant = 1)]
     Proposal(Proposal),
@@ -348,6 +352,7 @@ impl<'a> PublicCommit<'a> {
         let framed = &start[..start.len() - rest.len()];
         match content.content {
             Content::Commit(_) => {}
+            // MLS M8, M9.
             Content::Proposal(_) => return Err(Refusal::Unsupported(Feature::ProposalMessage)),
             Content::Application(_) => return Err(Refusal::Kind),
         }
@@ -355,6 +360,7 @@ impl<'a> PublicCommit<'a> {
         let membership_tag = match content.sender {
             Sender::Member(_) => Some(next(&mut rest)?),
             Sender::NewMemberCommit => None,
+            // MLS M10; only members have the tag (MLS M17).
             Sender::External(_) => return Err(Refusal::Unsupported(Feature::ExternalSender)),
             Sender::NewMemberProposal => return Err(Refusal::Unsupported(Feature::ProposalMessage)),
         };

@@ -5,6 +5,7 @@
 mod craft;
 mod edges;
 mod hostile;
+mod long_talk;
 mod order;
 mod properties;
 mod rejoin;

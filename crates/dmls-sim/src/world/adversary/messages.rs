@@ -137,7 +137,7 @@ impl World {
         let Some((event_id, target, group_info)) = self.newest_entry(name, room) else { return Ok(()) };
         let target = EpochRef { locator: Locator(event_id), ..target };
         let chances = &mut self.plotter(name).chances;
-        let joined = join_externally(&own, &GroupId::new(room.as_str()), &target, &group_info, |_| {}, chances);
+        let joined = join_externally(&own, &GroupId::new(room.as_str()), &target, &group_info, None, |_| {}, chances);
         if let Ok(made) = joined {
             if let Some(event_id) = self.put(name, room, Post::Commit(&made))? {
                 let state = made.state.found_at(Locator(event_id));

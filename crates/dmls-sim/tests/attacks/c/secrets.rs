@@ -5,7 +5,6 @@ use dmls::effect::Verdict;
 use dmls::group::Orders;
 use dmls::input::Input;
 use dmls::journal::{Journal, Records, Table, Write};
-use dmls_store::MemoryStore;
 
 use crate::attack::End;
 use crate::core_world::{Event, Seeded, World, own_device, room};

@@ -44,11 +44,11 @@ pub fn kept_keys() -> End {
     End::succeeded_if(thief.opened.iter().any(|text| text == "read long ago"))
 }
 
-/// I9. Scaled down from 2^32 - 1 generations: a hundred more than may be computed.
+/// I9. Scaled down from 2^32 - 1 generations: a hundred more than may be computed (SPEC §5.6).
 pub fn far_generation() -> End {
     let mut world = group_of(&["alice", "mallory"]);
     let mut mallory = Puppet::of(&world, "mallory", 1);
-    let last = (0..1_100).map(|_| mallory.say("far ahead")).last().unwrap();
+    let last = (0..24_677).map(|_| mallory.say("far ahead")).last().unwrap();
     let verdict = world.input("alice", message_from("mallory", &last));
     End::succeeded_if(matches!(verdict, Verdict::Applied(_)))
 }

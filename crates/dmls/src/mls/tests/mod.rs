@@ -3,10 +3,13 @@
 
 mod bytes;
 mod client;
+mod forge;
 pub(crate) mod given;
+mod invite;
 mod mixed;
 mod mixed_mls_rs;
 mod mixed_openmls;
+mod musts;
 mod passive;
 mod protection;
 mod schedules;

@@ -9,8 +9,9 @@ use crate::id::{Device, SignatureKey};
 use crate::secret::Secret;
 use crate::suite::{Signer, Suite, X25519_ED25519};
 
+use super::super::message::Opened;
 use super::super::{
-    Door, Draft, Entered, Epoch, Invitation, Made, Maker, Opened, OwnPackage, Package, Plan, Ratchets, Refusal,
+    Door, Draft, Entered, Epoch, Invitation, Made, Maker, OwnPackage, Package, Plan, Ratchets, Refusal,
 };
 
 /// The suite of all tests here.
@@ -66,7 +67,13 @@ pub(super) struct Identity {
 impl Identity {
     /// A device, vouched for by its own key.
     pub(super) fn device(name: &str, chance: &mut Chance) -> Self {
-        let (seed, device_seed) = (chance.bytes(), chance.bytes());
+        let seed = chance.bytes();
+        Self::device_with(name, seed, chance)
+    }
+
+    /// A device with this signature key.
+    pub(super) fn device_with(name: &str, seed: [u8; 32], chance: &mut Chance) -> Self {
+        let device_seed = chance.bytes();
         let (device, own) = (Device::new("@user:example.org", name), SUITE.signer(&device_seed));
         let payload = crate::device::Credential::payload(&device, &SignatureKey(SUITE.signer(&seed).public()), 0);
         let signing = SigningKey::from_bytes(&seed);
@@ -92,7 +99,10 @@ pub(super) struct Person {
 
 impl Person {
     pub(super) fn new(name: &str, chance: &mut Chance) -> Self {
-        let identity = Identity::device(name, chance);
+        Self::of(Identity::device(name, chance))
+    }
+
+    pub(super) fn of(identity: Identity) -> Self {
         let signer = identity.signer();
         Self { identity, signer }
     }

@@ -19,6 +19,7 @@ impl Tree {
         let leaves = self.leaves();
         let (mut keys, mut signature_keys, mut devices) = (HashSet::new(), HashSet::new(), HashSet::new());
         for (_, leaf) in &leaves {
+            // MLS M82.
             if !keys.insert(leaf.encryption_key()) || !signature_keys.insert(leaf.signature_key()) {
                 return Err(Refusal::KeyTwice);
             }
@@ -28,6 +29,7 @@ impl Tree {
         }
         let mut parents = Vec::new();
         collect_parents(&self.root, &mut parents);
+        // MLS M81.
         if parents.iter().all(|parent| keys.insert(&parent.key)) { Ok(()) } else { Err(Refusal::KeyTwice) }
     }
 }
@@ -49,6 +51,7 @@ fn check_parents(node: &Node, place: Place) -> Result<(), Refusal> {
         check_unmerged(node, place, *leaf)?;
     }
     let (left, right) = ((&**left, place.left()), (&**right, place.right()));
+    // MLS M83.
     if is_parent_of(parent, left, right) || is_parent_of(parent, right, left) {
         Ok(())
     } else {
@@ -56,7 +59,7 @@ fn check_parents(node: &Node, place: Place) -> Result<(), Refusal> {
     }
 }
 
-/// An unmerged leaf is a leaf below, and unmerged in each parent between.
+/// An unmerged leaf is a leaf below (MLS M79), and unmerged in each parent between (MLS M80).
 fn check_unmerged(top: &Node, top_place: Place, leaf: u32) -> Result<(), Refusal> {
     if !top_place.covers(leaf) || top.leaf(top_place, leaf).is_none() {
         return Err(Refusal::Unmerged);
@@ -77,6 +80,7 @@ fn is_parent_of(parent: &Parent, (child, place): (&Node, Place), (sibling, besid
     let later: Vec<u32> = parent.unmerged.iter().copied().filter(|leaf| place.covers(*leaf)).collect();
     let mut resolution = Vec::new();
     child.resolve(place, later.len() + 1, &mut resolution);
+    // MLS M84.
     if resolution.len() != later.len() + 1 {
         return false;
     }

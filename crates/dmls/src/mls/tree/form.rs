@@ -50,6 +50,7 @@ impl Tree {
     /// Reads a tree that came from outside and checks all that a joiner checks of it (RFC 9420 §12.4.3.1), whose hash
     /// its epoch's GroupInfo signs.
     pub(crate) fn import(suite: &dyn Suite, group: &[u8], bytes: &[u8]) -> Result<Self, Refusal> {
+        // MLS M85.
         let check = &mut |index, leaf: &LeafNode| Leaf::check(suite, leaf, Found::Tree { group, index });
         let tree = Self::import_with(decode(bytes)?, check, suite)?;
         tree.check_shape()?;
@@ -62,7 +63,8 @@ impl Tree {
         leaf: ReadLeaf<'_>,
         suite: &dyn Suite,
     ) -> Result<Self, Refusal> {
-        // A parent with nothing to its right would be blank, so the last node is a leaf, and those are the even ones.
+        // A parent with nothing to its right would be blank, so the last node is a leaf (MLS M74), and those are the
+        // even ones (MLS M75).
         let ends_with_leaf = nodes.len() % 2 == 1 && matches!(nodes.last(), Some(Some(_)));
         if !ends_with_leaf {
             return Err(Refusal::Tree);
@@ -96,6 +98,7 @@ impl Read<'_> {
         if place.height == 0 {
             return self.leaf(place.first, node);
         }
+        // MLS M76; so it is with leaves.
         let parent = match node {
             None => None,
             Some(TreeNode::Leaf(_)) => return Err(Refusal::Tree),

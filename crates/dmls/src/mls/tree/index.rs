@@ -12,7 +12,7 @@ use crate::id::Device;
 /// Every key and device that a tree of this family holds, or held, with its places.
 ///
 /// Trees that come from one another share an index. It may name more than a tree holds and never less: so whoever asks
-/// checks each place that it names in the tree that is asked, and the answer depends on that tree alone.
+/// checks each place that it names in the tree that is asked, and the answer depends on that tree alone (MLS M67).
 #[derive(Debug, Default)]
 pub(super) struct Index(Mutex<Places>);
 

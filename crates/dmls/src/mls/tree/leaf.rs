@@ -25,7 +25,7 @@ struct Parts {
     encryption_key: PublicKey,
     signature_key: [u8; 32],
     parent_hash: Option<Hash>,
-    from_commit: bool,
+    is_updated: bool,
     device: Option<Device>,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// A signed leaf node; `place` is missing in key packages.
+    /// A signed leaf node, which lists what is supported (MLS M61); `place` is missing in key packages.
     pub(crate) fn leaf_node(&self, key: &PublicKey, source: LeafSource, place: Option<(&[u8], u32)>) -> LeafNode {
         let mut extensions: Vec<u16> = self.extensions.iter().map(|extension| extension.extension_type).collect();
         extensions.push(extension_type::LAST_RESORT);
@@ -95,6 +95,7 @@ impl Leaf {
         check_capabilities(suite, node)?;
         check_extensions(&node.extensions, &node.capabilities)?;
         let leaf = Self::parse(suite, node)?;
+        // MLS M50, M51.
         let place = match (found, &node.source) {
             (Found::Package, _) | (_, LeafSource::KeyPackage { .. }) => None,
             (Found::Path { group, index } | Found::Tree { group, index }, _) => Some((group, index)),
@@ -116,7 +117,7 @@ impl Leaf {
             encryption_key: PublicKey::parse(suite, node.encryption_key.as_slice())?,
             signature_key: node.signature_key.as_slice().try_into().map_err(|_| Refusal::Signature)?,
             parent_hash,
-            from_commit: matches!(node.source, LeafSource::Commit { .. }),
+            is_updated: node.source == LeafSource::Update,
             device: crate::device::Credential::read(identity).ok().map(|credential| credential.device().clone()),
         })))
     }
@@ -143,8 +144,9 @@ impl Leaf {
         self.0.parent_hash.as_ref()
     }
 
-    pub(crate) fn from_commit(&self) -> bool {
-        self.0.from_commit
+    /// Whether it came by an Update, which this profile does not have.
+    pub(crate) fn is_updated(&self) -> bool {
+        self.0.is_updated
     }
 
     /// Whose leaf it says it is, if its credential is one of ours.
@@ -159,7 +161,7 @@ impl fmt::Debug for Leaf {
     }
 }
 
-/// Empty, or the length of a hash.
+/// Empty, or the length of a hash (MLS M7).
 pub(super) fn optional_hash(bytes: &[u8]) -> Result<Option<Hash>, Refusal> {
     if bytes.is_empty() {
         return Ok(None);
@@ -169,14 +171,17 @@ pub(super) fn optional_hash(bytes: &[u8]) -> Result<Option<Hash>, Refusal> {
 
 fn check_source(source: &LeafSource, found: Found<'_>) -> Result<(), Refusal> {
     let fits = match found {
+        // MLS M62.
         Found::Package => matches!(source, LeafSource::KeyPackage { .. }),
+        // MLS M63.
         Found::Path { .. } => matches!(source, LeafSource::Commit { .. }),
         Found::Tree { .. } => true,
     };
     if fits { Ok(()) } else { Err(Refusal::LeafSource) }
 }
 
-/// The leaf supports what every group of ours uses: this version, this suite, basic credentials.
+/// The leaf supports what every group of ours uses: this version, this suite (MLS M55), basic credentials
+/// (MLS M53, M54). What else it supports makes no difference (MLS M58).
 fn check_capabilities(suite: &dyn Suite, node: &LeafNode) -> Result<(), Refusal> {
     if node.credential.credential_type != BASIC {
         return Err(Refusal::Unsupported(Feature::Credential));
@@ -188,6 +193,7 @@ fn check_capabilities(suite: &dyn Suite, node: &LeafNode) -> Result<(), Refusal>
     if complete { Ok(()) } else { Err(Refusal::Capabilities) }
 }
 
+/// Extensions may be unknown (MLS M59) where they are listed (MLS M56).
 fn check_extensions(extensions: &[Extension], capabilities: &Capabilities) -> Result<(), Refusal> {
     no_type_twice(extensions)?;
     let listed = |extension: &Extension| {
@@ -197,7 +203,7 @@ fn check_extensions(extensions: &[Extension], capabilities: &Capabilities) -> Re
     if extensions.iter().all(listed) { Ok(()) } else { Err(Refusal::Capabilities) }
 }
 
-/// No list of extensions has a type twice (RFC 9420 §13.4).
+/// No list of extensions has a type twice (RFC 9420 §13.4; MLS M57).
 pub(crate) fn no_type_twice(extensions: &[Extension]) -> Result<(), Refusal> {
     let mut types: Vec<u16> = extensions.iter().map(|extension| extension.extension_type).collect();
     types.sort_unstable();

@@ -5,7 +5,6 @@
 //! there. Edits keep that; [`Tree::import`] checks it.
 
 mod check;
-mod difference;
 mod form;
 mod index;
 mod leaf;
@@ -25,7 +24,9 @@ use node::{Body, Node, hash_of_parent};
 pub(crate) use leaf::{Found, Leaf, Maker, no_type_twice};
 pub(crate) use node::{Parent, Target};
 pub(crate) use place::{MAX_HEIGHT, Place};
-pub(crate) use records::{Forest, NodeRecord};
+pub(crate) use records::Forest;
+#[cfg(test)]
+pub(crate) use records::NodeRecord;
 
 /// A ratchet tree.
 #[derive(Clone)]
@@ -146,7 +147,8 @@ impl Tree {
         self.index.find_device(device, |index| self.leaf(index).and_then(Leaf::device) == Some(device))
     }
 
-    /// Whether a new leaf's keys and device stand nowhere in the tree (RFC 9420 §7.3; MLS M33, M34).
+    /// Whether a new leaf stands nowhere in the tree yet (RFC 9420 §7.3): its keys (MLS M65, M66), its device
+    /// (MLS M99, M100).
     fn check_unique(&self, leaf: &Leaf) -> Result<(), Refusal> {
         let known = self.place_of_key(leaf.encryption_key()).is_some()
             || self.leaf_of_signature_key(leaf.signature_key()).is_some();
@@ -197,6 +199,7 @@ impl Tree {
 
     /// Removes a leaf: it and all above it become blank, and a right half without leaves goes (RFC 9420 §7.7, §12.1.3).
     pub(crate) fn remove(&mut self, index: u32) -> Result<Leaf, Refusal> {
+        // MLS M96.
         let leaf = self.leaf(index).ok_or(Refusal::NoSuchLeaf)?.clone();
         self.root.edit(self.place(), index, None, &mut |_, parent| *parent = None);
         while let Body::Parent { left, right, .. } = &self.root.body
@@ -233,6 +236,7 @@ impl Tree {
     ///
     /// `steps` is the filtered path of that leaf in this tree.
     pub(crate) fn plan_path(steps: &[Step], keys: &[PublicKey]) -> Result<(PathParents, Option<Hash>), Refusal> {
+        // MLS M118.
         if steps.len() != keys.len() {
             return Err(Refusal::PathLength);
         }
@@ -248,7 +252,8 @@ impl Tree {
 
     /// Puts a path with its leaf in the place of all that stood there (RFC 9420 §7.5).
     ///
-    /// Its keys must be new to the tree and among themselves (RFC 9420 §12.4.2; MLS M35, M36).
+    /// Its keys must be new to the tree (RFC 9420 §12.4.2; MLS M124, M125) and among themselves (MLS M126): a joiner
+    /// would refuse another tree (MLS M129).
     pub(crate) fn set_path(&mut self, index: u32, leaf: Leaf, parents: &PathParents) -> Result<(), Refusal> {
         self.check_path_keys(index, &leaf, parents)?;
         self.index.note_leaf(index, &leaf);
@@ -279,6 +284,7 @@ impl Tree {
         if elsewhere(self.leaf_of_signature_key(leaf.signature_key())) {
             return Err(Refusal::KeyTwice);
         }
+        // MLS M114.
         let device = leaf.device().and_then(|device| self.leaf_of(device));
         if elsewhere(device) { Err(Refusal::DeviceTwice) } else { Ok(()) }
     }

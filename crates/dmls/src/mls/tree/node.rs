@@ -22,6 +22,7 @@ pub(crate) struct Parent {
 
 impl Parent {
     pub(super) fn parse(suite: &dyn Suite, node: &ParentNode) -> Result<Self, Refusal> {
+        // MLS M78.
         if !node.unmerged_leaves.is_sorted_by(|one, next| one < next) {
             return Err(Refusal::Unmerged);
         }
@@ -241,7 +242,7 @@ pub(super) fn hash_of_parent(parent: &Parent, original_sibling: &Hash) -> Hash {
     hash(&input)
 }
 
-/// `TreeHashInput` of a leaf (RFC 9420 §7.8).
+/// `TreeHashInput` of a leaf (RFC 9420 §7.8; MLS M86).
 fn leaf_hash(index: u32, leaf: Option<&Leaf>) -> Hash {
     let bytes = leaf.map_or(&[][..], Leaf::bytes);
     let mut input = Vec::with_capacity(6 + bytes.len());

@@ -1,5 +1,6 @@
 //! Places in a ratchet tree.
 
+#[cfg(test)]
 use super::super::Refusal;
 
 /// Trees have fewer leaves than `2^MAX_HEIGHT`.
@@ -33,6 +34,7 @@ impl Place {
     }
 
     /// The place with this index in the array of nodes.
+    #[cfg(test)]
     pub(crate) fn of_node(index: u32) -> Result<Self, Refusal> {
         let height = index.trailing_ones();
         if height > MAX_HEIGHT {

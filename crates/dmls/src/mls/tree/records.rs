@@ -98,7 +98,8 @@ impl Forest {
 
     /// Reads a tree back by its hash; `get` gives the record of a node that is not here yet.
     ///
-    /// A record that is not what its name says is refused, so nothing that was checked before needs to be again.
+    /// A record that is not what its name says is refused, so nothing that was checked before needs to be again; keys
+    /// are parsed, so that no tree holds one that cannot be sealed to (MLS M48).
     pub(crate) fn load(
         &mut self,
         suite: &dyn Suite,
