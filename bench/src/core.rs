@@ -211,7 +211,7 @@ impl Core {
 impl Contestant for Core {
     const WHO: &'static str = CORE;
 
-    /// Each Welcome is a copy of its own, with the tree.
+    /// The tree is in the Welcome, and hashed for each newcomer.
     fn batch(n: u32) -> u32 {
         if n > 2_000 { 500 } else { n }
     }
