@@ -138,11 +138,11 @@ impl Pending {
         keys.into_iter().map(|(key, _)| *key).collect()
     }
 
-    /// The first message of this sender and epoch that waits for what came before, if it is not beyond this generation.
-    pub(crate) fn freed_by_message(&self, from: &str, epoch: &EpochId, reach: u32) -> Option<[u8; 32]> {
+    /// Messages of this sender and epoch up to this generation that wait for what came before, the first one first.
+    pub(crate) fn freed_by_message(&self, from: &str, epoch: &EpochId, reach: u32) -> Vec<[u8; 32]> {
         let start = (from.to_owned(), *epoch, 0, [0; 32]);
-        let (sender, of, generation, key) = self.later.range(start..).next()?;
-        (sender == from && of == epoch && *generation <= reach).then_some(*key)
+        let of_sender = self.later.range(start..).take_while(|(sender, of, ..)| sender == from && of == epoch);
+        of_sender.take_while(|(_, _, generation, _)| *generation <= reach).map(|(.., key)| *key).collect()
     }
 
     /// Puts off the deadlines of all that waited between the two moments by that time, and gives those that changed.
@@ -163,6 +163,13 @@ impl Pending {
         if !defence::on("F15") {
             return Vec::new();
         }
-        self.waiting.iter().filter(|(_, waiting)| waiting.until <= now).map(|(key, _)| *key).collect()
+        let generation = |waiting: &Waiting| match waiting.on {
+            On::Earlier { generation, .. } => generation,
+            On::Epoch(..) | On::MergeValue { .. } | On::Welcome(_) => 0,
+        };
+        // Of messages that waited for earlier ones the first goes first: each later one passes over what lies before.
+        let mut expired: Vec<_> = self.waiting.iter().filter(|(_, waiting)| waiting.until <= now).collect();
+        expired.sort_by_key(|(key, waiting)| (generation(waiting), **key));
+        expired.into_iter().map(|(key, _)| *key).collect()
     }
 }

@@ -220,7 +220,7 @@ impl Signer for Ed25519 {
 ///
 /// dalek decodes `y + p` like `y`: two byte strings would be one key. Where x is 0, so that its sign could be either, the
 /// key is of small order.
-fn strict_key(bytes: &[u8; 32]) -> Option<VerifyingKey> {
+pub(crate) fn strict_key(bytes: &[u8; 32]) -> Option<VerifyingKey> {
     let mut y = *bytes;
     y[31] &= 0x7f;
     if !is_canonical(&y) {

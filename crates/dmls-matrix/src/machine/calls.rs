@@ -46,6 +46,9 @@ impl<J: Journal> Machine<J> {
     /// Stores what gathered in the room.
     pub(super) fn flush(&mut self, id: &RoomId) -> Result<(), Error<J::Error>> {
         let Some(room) = self.rooms.get_mut(id).filter(|room| room.has_writes()) else { return Ok(()) };
+        if !self.known.contains(id) {
+            room.enlist();
+        }
         let durable = Durable::new(room.take_writes(), ());
         let stored = durable.persist(&mut self.journal);
         self.after(id, stored)?;
@@ -56,6 +59,9 @@ impl<J: Journal> Machine<J> {
     /// Leaves what gathered in the room to the next transaction: it comes again if there is none before a crash.
     pub(super) fn flush_later(&mut self, id: &RoomId) {
         let Some(room) = self.rooms.get_mut(id).filter(|room| room.has_writes()) else { return };
+        if !self.known.contains(id) {
+            room.enlist();
+        }
         self.journal.wait(room.take_writes());
         self.known.insert(id.clone());
     }
@@ -124,10 +130,13 @@ impl<J: Journal> Machine<J> {
             }
             Err(error) => return Ok(Err(error)),
         };
-        let journal = &self.journal;
+        let (journal, is_new) = (&self.journal, !self.known.contains(id));
         let durable = durable.and_then(|outcome, writes| {
             let absorbed = room.absorb(outcome, journal, entropy)?;
             then(room, journal, &absorbed)?;
+            if is_new {
+                room.enlist();
+            }
             writes.append(&mut room.take_writes());
             Ok(absorbed)
         });

@@ -186,6 +186,11 @@ impl Room {
         self.unsaved || self.moved || !self.writes.is_empty()
     }
 
+    /// A room that is not in the store yet: its record, by which it is found again, goes with whatever is stored first.
+    pub(crate) fn enlist(&mut self) {
+        self.unsaved = true;
+    }
+
     /// What is to be stored in the next transaction, room record and marks with it.
     pub(crate) fn take_writes(&mut self) -> Vec<Write> {
         if std::mem::take(&mut self.moved) {

@@ -77,7 +77,8 @@ impl Elsewhere {
         let (file, function) = self.test;
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        text.contains(&format!("#[test]\nfn {function}()"))
+        let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+        lines.join("\n").contains(&format!("#[test]\nfn {function}()"))
     }
 }
 

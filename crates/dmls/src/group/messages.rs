@@ -123,7 +123,10 @@ impl Group {
         match self.standing(&data.epoch()) {
             Standing::Held => match self.open(&bytes, &data, &from, Reach::Near, batch) {
                 Some(verdict) => {
-                    self.release_later(&data, &from, batch);
+                    // Only a message that opened shows how far its sender is.
+                    if matches!(verdict, Verdict::Applied(_)) {
+                        self.release_later(&data, &from, batch);
+                    }
                     Ok(verdict)
                 }
                 None => {
@@ -174,22 +177,27 @@ impl Group {
         }
     }
 
-    /// What its sender said later in the epoch may be within reach now: a worklist, the first message first.
+    /// What its sender said later in the epoch may be within reach now. A user's devices have ratchets of their own: what
+    /// is still out of reach goes on waiting.
     fn release_later(&mut self, data: &MessageData, from: &str, batch: &mut Batch) {
         let mut reach = data.sequence().0.saturating_add(MAX_AHEAD);
-        while let Some(key) = self.pending.freed_by_message(from, &data.epoch(), reach) {
-            let Some(waiting) = self.pending.remove(&key) else { return };
-            let verdict = match self.read_message(&waiting.bytes) {
-                Ok(later) => {
-                    reach = reach.max(later.sequence().0.saturating_add(MAX_AHEAD));
-                    self.open(&waiting.bytes, &later, from, Reach::Near, batch)
+        loop {
+            let mut progress = false;
+            for key in self.pending.freed_by_message(from, &data.epoch(), reach) {
+                let Some(waiting) = self.pending.get(&key).cloned() else { continue };
+                let Ok(later) = self.read_message(&waiting.bytes) else { continue };
+                let verdict = self.open(&waiting.bytes, &later, from, Reach::Near, batch);
+                let Some(verdict) = verdict else { continue };
+                if matches!(verdict, Verdict::Applied(_)) {
+                    (reach, progress) = (reach.max(later.sequence().0.saturating_add(MAX_AHEAD)), true);
                 }
-                Err(reason) => Some(rejected(reason, None)),
-            };
-            // What is still out of reach, whatever its count says, is not looked at again.
-            let verdict = verdict.unwrap_or_else(|| rejected(Reason::BeyondWindow, None));
-            batch.writes.push(self.forget_waiting(&key));
-            batch.settled.push(Settled { locator: waiting.locator, verdict });
+                self.pending.remove(&key);
+                batch.writes.push(self.forget_waiting(&key));
+                batch.settled.push(Settled { locator: waiting.locator, verdict });
+            }
+            if !progress {
+                return;
+            }
         }
     }
 

@@ -77,7 +77,7 @@ impl Group {
     fn decide(&self, orders: Orders) -> Result<Decision, GroupError> {
         let plan = self.plan().ok_or(GroupError::NotInGroup)?;
         let base = plan.base;
-        let adds = self.candidates(&plan.add, orders.packages);
+        let adds = self.candidates(&plan, orders.packages);
         let idle = adds.is_empty() && plan.remove.is_empty() && plan.differing.is_empty();
         if idle && !orders.update && !plan.stale {
             return Err(GroupError::NothingDue);
@@ -104,15 +104,19 @@ impl Group {
         })
     }
 
-    /// The claimed packages that are what they should be: for a device that is due, under the key its owner vouches for.
-    fn candidates(&self, due: &[Device], packages: Vec<(Device, Vec<u8>)>) -> BTreeMap<Device, Package> {
+    /// The claimed packages that are what they should be: for a device that is due, under the key its owner vouches for,
+    /// and with keys that stand nowhere in the base. One that does not go there never fails the others' adds.
+    fn candidates(&self, plan: &crate::plan::Plan<'_>, packages: Vec<(Device, Vec<u8>)>) -> BTreeMap<Device, Package> {
         let mut out = BTreeMap::new();
+        let Some(held) = self.held.get(&plan.base.id) else { return out };
+        let removes = plan.remove.iter().map(|leaf| leaf.index.0);
+        let mut room = held.epoch.room_after(removes);
         for (device, bytes) in packages {
             let Ok(package) = Package::read(self.own.suite(), &bytes) else { continue };
             let Ok(leaf) = package.member() else { continue };
             let vouched = self.dag.desired().devices.get(&device).is_some_and(|facts| facts.key == leaf.key);
             let whose = leaf.device == device && vouched || !defence::on("X4");
-            if whose && due.binary_search(&device).is_ok() {
+            if whose && plan.add.contains(&device) && !out.contains_key(&device) && room.take(&package) {
                 out.insert(device, package);
             }
         }

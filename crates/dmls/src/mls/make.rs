@@ -57,6 +57,16 @@ pub(crate) struct Made {
     pub(crate) entered: Entered,
 }
 
+/// What a commit on an epoch has room for.
+pub(crate) struct Room(Tree);
+
+impl Room {
+    /// Whether a package's leaf goes there, beside those that were taken before.
+    pub(crate) fn take(&mut self, package: &Package) -> bool {
+        self.0.add(package.leaf().clone()).is_ok()
+    }
+}
+
 /// What makes the init secret of an own commit, and who it is from.
 struct Origin {
     sender: Sender,
@@ -84,6 +94,16 @@ impl Epoch {
         let tag = secret.confirmation_tag(b"");
         let public = Public { suite: maker.suite, context: Arc::new(context), tree, tag };
         Ok(enter(public, &secret, PathKeys::of_leaf(pair), 0))
+    }
+
+    /// What there is room for once these leaves are removed.
+    pub(crate) fn room_after(&self, removes: impl Iterator<Item = u32>) -> Room {
+        let mut tree = self.public.tree.clone();
+        for index in removes {
+            // A leaf that is not there leaves no room; the commit says so.
+            let _ = tree.remove(index);
+        }
+        Room(tree)
     }
 
     /// Makes and signs a commit on this epoch: all by value, always with a path (SPEC §3.1). The epoch stays as it is

@@ -16,3 +16,4 @@ mod schedules;
 pub(crate) mod spoiling;
 mod trees;
 mod world;
+mod wycheproof;
