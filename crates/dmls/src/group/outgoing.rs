@@ -259,14 +259,14 @@ impl Group {
     }
 }
 
-/// The newcomers of an own commit, at their leaves.
+/// The newcomers of an own commit, at their leaves, as the tree has them.
 fn added_members(entered: &Entered, adds: &BTreeMap<Device, Package>) -> Vec<Leaf> {
     let tree = entered.epoch.tree();
-    let place = |(device, package): (&Device, &Package)| {
-        let (index, key) = (LeafIndex(tree.leaf_of(device)?), SignatureKey(*package.leaf().signature_key()));
-        Some(Leaf { index, device: device.clone(), key })
+    let place = |package: &Package| {
+        let (device, key) = (package.leaf().device()?.clone(), SignatureKey(*package.leaf().signature_key()));
+        Some(Leaf { index: LeafIndex(tree.leaf_of(&device)?), device, key })
     };
-    adds.iter().filter_map(place).collect()
+    adds.values().filter_map(place).collect()
 }
 
 /// What a Welcome's grant is bound to.
