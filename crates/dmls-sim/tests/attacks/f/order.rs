@@ -93,10 +93,15 @@ fn permutation(mut number: usize) -> [usize; 4] {
 }
 
 /// F4. A private branch of 10 commits (50 in the list) beats the public one; what was said there must stay readable.
+/// Which one beats the other is decided by lot, so some are tried.
 pub fn late_branch() -> End {
+    End::succeeded_if((0..8).any(loses_to_a_late_branch))
+}
+
+fn loses_to_a_late_branch(seed: u64) -> bool {
     const NAMES: [&str; 4] = ["alice", "bob", "carol", "mallory"];
     let mut world = group_of(&NAMES);
-    let mut mallory = Puppet::of(&world, "mallory", 0);
+    let mut mallory = Puppet::of(&world, "mallory", seed);
     let branch: Vec<_> = (0..10).map(|_| mallory.commit(update())).collect();
     world.commit("alice", true);
     for name in ["bob", "carol"] {
@@ -122,5 +127,5 @@ pub fn late_branch() -> End {
     }
     settle(&mut world, &NAMES[..3]);
     let same = NAMES[..3].iter().all(|name| world.canonical(name) == world.canonical("alice"));
-    End::succeeded_if(lost || !same)
+    lost || !same
 }
