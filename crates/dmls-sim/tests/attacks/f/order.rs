@@ -98,10 +98,15 @@ pub fn late_branch() -> End {
     End::succeeded_if((0..8).any(loses_to_a_late_branch))
 }
 
-fn loses_to_a_late_branch(seed: u64) -> bool {
+/// The lot follows from where the branches part: after so many commits.
+fn loses_to_a_late_branch(commits: usize) -> bool {
     const NAMES: [&str; 4] = ["alice", "bob", "carol", "mallory"];
     let mut world = group_of(&NAMES);
-    let mut mallory = Puppet::of(&world, "mallory", seed);
+    for _ in 0..commits {
+        world.commit("carol", true);
+        settle(&mut world, &NAMES);
+    }
+    let mut mallory = Puppet::of(&world, "mallory", 0);
     let branch: Vec<_> = (0..10).map(|_| mallory.commit(update())).collect();
     world.commit("alice", true);
     for name in ["bob", "carol"] {
