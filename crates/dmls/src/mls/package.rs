@@ -5,7 +5,7 @@ use tls_codec::Size;
 use super::Refusal;
 use super::crypto::{self, KeyPair, PublicKey, draw, ref_hash};
 use super::refusal::Feature;
-use super::tree::{Found, Leaf, Maker, no_type_twice};
+use super::tree::{Found, Leaf, Maker, check_extensions};
 use super::wire::{
     Extension, KeyPackage, LeafSource, VERSION, WireFormat, body, decode, encode, extension_type, message,
 };
@@ -40,7 +40,8 @@ impl Package {
         if wire.suite != suite.number() {
             return Err(Refusal::Unsupported(Feature::Suite));
         }
-        no_type_twice(&wire.extensions)?;
+        // MLS M154.
+        check_extensions(&wire.extensions, &wire.leaf.capabilities)?;
         let leaf = Leaf::check(suite, &wire.leaf, Found::Package)?;
         let init = PublicKey::parse(suite, wire.init_key.as_slice())?;
         // MLS M71.

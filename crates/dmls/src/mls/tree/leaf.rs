@@ -193,8 +193,8 @@ fn check_capabilities(suite: &dyn Suite, node: &LeafNode) -> Result<(), Refusal>
     if complete { Ok(()) } else { Err(Refusal::Capabilities) }
 }
 
-/// Extensions may be unknown (MLS M59) where they are listed (MLS M56).
-fn check_extensions(extensions: &[Extension], capabilities: &Capabilities) -> Result<(), Refusal> {
+/// Extensions of a leaf or its package may be unknown (MLS M59) where they are listed (MLS M56).
+pub(crate) fn check_extensions(extensions: &[Extension], capabilities: &Capabilities) -> Result<(), Refusal> {
     no_type_twice(extensions)?;
     let listed = |extension: &Extension| {
         let kind = extension.extension_type;

@@ -4,7 +4,7 @@ use super::{Scene, bent_package};
 use crate::mls::refusal::Feature;
 use crate::mls::tests::forge::{Bend, by_value, package_with, sign_package};
 use crate::mls::tests::world::SUITE;
-use crate::mls::wire::{KeyPackage, LeafSource, Proposal, WireFormat, message};
+use crate::mls::wire::{Extension, KeyPackage, LeafSource, Proposal, WireFormat, message};
 use crate::mls::{Package, Refusal};
 
 /// As from the server.
@@ -77,4 +77,22 @@ fn a_commit_with_a_bad_package_is_refused() {
         let add = |all: &mut Vec<_>| all.push(by_value(Proposal::Add(package.clone())));
         scene.refused(Bend { proposals: &add, ..Bend::none() }, refusal);
     }
+}
+
+/// MLS M154.
+#[test]
+fn a_package_extension_that_is_not_listed_is_refused() {
+    let scene = Scene::new();
+    let of = |extension_type| Extension { extension_type, data: vec![1].into() };
+    let listed = bent_package(&scene, |package| {
+        package.extensions.push(of(0xf0aa));
+        package.leaf.capabilities.extensions.push(0xf0aa);
+    });
+    assert_eq!(read(&listed), None);
+    let unlisted = bent_package(&scene, |package| package.extensions.push(of(0xf0aa)));
+    assert_eq!(read(&unlisted), Some(Refusal::Capabilities));
+    let add = |all: &mut Vec<_>| all.push(by_value(Proposal::Add(unlisted.clone())));
+    scene.refused(Bend { proposals: &add, ..Bend::none() }, Refusal::Capabilities);
+    // Those of RFC 9420 itself need not be listed.
+    assert_eq!(read(&bent_package(&scene, |package| package.extensions.push(of(1)))), None);
 }
