@@ -61,6 +61,7 @@ impl Change {
         Public { suite: self.suite, context: Arc::new(self.context), tree: self.tree, tag: self.tag }
     }
 
+    #[cfg(test)]
     pub(crate) fn tree(&self) -> &Tree {
         &self.tree
     }
@@ -446,11 +447,6 @@ impl Draft {
         self.change.context.confirmed_transcript_hash.as_slice()
     }
 
-    /// The tree that follows.
-    pub(crate) fn tree(&self) -> &Tree {
-        &self.change.tree
-    }
-
     /// Whether it removes this member.
     pub(crate) fn removes_own(&self) -> bool {
         matches!(self.opening, Opening::Removed)
@@ -462,11 +458,6 @@ impl Draft {
             Opening::Closed(refusal) => Some(*refusal),
             Opening::Removed | Opening::Open { .. } => None,
         }
-    }
-
-    /// The state that follows, as far as it is public: also where the path does not open.
-    pub(crate) fn into_public(self) -> Public {
-        self.change.into_public()
     }
 
     /// The epoch that follows, if the confirmation tag holds with this PSK; the draft can wait for it (MLS M106).

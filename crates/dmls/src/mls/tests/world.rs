@@ -60,8 +60,6 @@ impl Entropy for Chance {
 pub(super) struct Identity {
     pub(super) seed: [u8; 32],
     pub(super) content: Vec<u8>,
-    /// Whether `content` is one of our credentials.
-    pub(super) is_device: bool,
 }
 
 impl Identity {
@@ -78,12 +76,12 @@ impl Identity {
         let payload = crate::device::Credential::payload(&device, &SignatureKey(SUITE.signer(&seed).public()), 0);
         let signing = SigningKey::from_bytes(&seed);
         let own = OwnDevice::new(signing, device, own.public(), 0, own.sign(&payload)).unwrap();
-        Self { seed, content: own.maker().identity.to_vec(), is_device: true }
+        Self { seed, content: own.maker().identity.to_vec() }
     }
 
     /// Somebody whose credential means nothing to us.
     pub(super) fn stranger(name: &str, chance: &mut Chance) -> Self {
-        Self { seed: chance.bytes(), content: name.as_bytes().to_vec(), is_device: false }
+        Self { seed: chance.bytes(), content: name.as_bytes().to_vec() }
     }
 
     pub(super) fn signer(&self) -> Box<dyn Signer> {

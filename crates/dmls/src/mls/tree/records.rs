@@ -146,6 +146,7 @@ impl Forest {
     }
 
     /// How many nodes are held.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.nodes.len()
     }

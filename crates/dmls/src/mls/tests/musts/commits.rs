@@ -185,7 +185,7 @@ fn again(scene: &Scene, name: &str) -> KeyPackage {
 fn a_device_added_twice_is_refused() {
     let scene = Scene::new();
     let (one, other) = (again(&scene, "new"), again(&scene, "new"));
-    let good = Bend { adds: &[one.clone()], ..Bend::none() };
+    let good = Bend { adds: std::slice::from_ref(&one), ..Bend::none() };
     let twice = [one.clone(), other];
     scene.refused_unlike(good, Bend { adds: &twice, ..Bend::none() }, Refusal::DeviceTwice);
     scene.refused_unlike(good, Bend { adds: &[one.clone(), one.clone()], ..Bend::none() }, Refusal::KeyTwice);

@@ -194,7 +194,7 @@ fn unknown_extensions_of_leaves_and_packages_are_ignored() {
     };
     let (_, wire) = package_with(&person, &mut chance, bend);
     assert_eq!(Package::check(SUITE, wire.clone()).unwrap().wire, wire);
-    let forged = scene.forge(Bend { adds: &[wire.clone()], ..Bend::none() });
+    let forged = scene.forge(Bend { adds: std::slice::from_ref(&wire), ..Bend::none() });
     scene.accepted(&forged);
     let tree = Tree::import(SUITE, ROOM, &forged.tree.export()).unwrap();
     assert_eq!(tree.leaf(5).unwrap().node(), Ok(wire.leaf));
