@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dmls::device::{Credential, OwnDevice, SigningKey};
+use dmls::device::{OwnDevice, SigningKey};
 use dmls::effect::{Applied, EpochRef, Outcome, OutgoingCommit, Publish, SealedMessage, Settled, Verdict};
 use dmls::error::GroupError;
 use dmls::group::{Group, Orders, Settings};
@@ -115,10 +115,11 @@ pub fn keys_of(name: &str) -> (SigningKey, SigningKey) {
 }
 
 /// The MLS key of `name`, as the world made it, vouched for as another device's.
+#[cfg(dmls_mutants)]
 pub fn second_device(name: &str, device: &str) -> OwnDevice {
     let (matrix, signing) = keys_of(name);
     let device = Device::new(name, device);
-    let payload = Credential::payload(&device, &signing.public(), 0);
+    let payload = dmls::device::Credential::payload(&device, &signing.public(), 0);
     let signer = ed25519_dalek::SigningKey::from_bytes(&matrix.to_bytes());
     let signature = ed25519_dalek::Signer::sign(&signer, &payload).to_bytes();
     OwnDevice::new(signing, device, matrix.public().0, 0, signature).unwrap()

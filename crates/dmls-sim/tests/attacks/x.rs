@@ -1,9 +1,6 @@
 //! X: ways into the group.
 
-use std::sync::Arc;
-
 use dmls::effect::{Applied, OutgoingCommit, Verdict};
-use dmls::error::Reason;
 use dmls::group::{Group, Orders, Settings};
 use dmls::id::Locator;
 use dmls::input::{Input, Welcome};
@@ -15,7 +12,7 @@ use crate::attack::{Attack, Elsewhere, End, crafted};
 use crate::binding_world::{World as Servers, user};
 use crate::core_world::{Event, Seeded, World, room};
 use crate::rooms::{ONE, TWO, alice_and_bob};
-use crate::scene::{Puppet, can_read, commit_from, desired, group_of, package_of, second_device, settle};
+use crate::scene::{Puppet, can_read, desired, group_of, package_of, settle};
 
 pub const ATTACKS: &[Attack] = &[
     Attack {
@@ -168,10 +165,14 @@ fn skewed_clock() -> End {
 /// X8. A second device of Mallory's, under the key of her first, which it puts out as if it were its own.
 #[cfg(dmls_mutants)]
 fn removing_entry() -> End {
+    use dmls::error::Reason;
+
+    use crate::scene::{commit_from, second_device};
+
     let mut world = group_of(&["alice", "mallory"]);
     world.commit("mallory", true);
     settle(&mut world, &["alice", "mallory"]);
-    let own = Arc::new(second_device("mallory", "SECOND"));
+    let own = std::sync::Arc::new(second_device("mallory", "SECOND"));
     assert_eq!(own.key(), world.peers["mallory"].own.key());
     let (group_info, target) = commits(&world).pop().unwrap();
     let (victim, chances) = (world.peers["mallory"].own.device().clone(), &mut Seeded::new(8));
