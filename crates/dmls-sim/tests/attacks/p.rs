@@ -40,7 +40,7 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere {
         id: "P2",
         test: ("crates/dmls/tests/core/edges.rs", "no_leaf_index_is_too_large"),
-        reason: "leaf indices at and over every edge; tree arithmetic is OpenMLS's",
+        reason: "leaf indices at and over every edge; tree arithmetic meets RFC 9420's vectors",
     },
     Elsewhere {
         id: "P3",
