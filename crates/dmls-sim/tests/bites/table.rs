@@ -26,7 +26,7 @@ const SEEDS: &[(&str, Kind, u64)] = &[
     ("F1", Hostile, 31),
     ("F3", Plain, 62),
     ("F4", Hostile, 34),
-    ("F8", Hostile, 298),
+    ("F8", Hostile, 422),
     ("F12", Plain, 8),
     ("F16", Hostile, 44),
     ("F17", Plain, 110),
@@ -34,15 +34,15 @@ const SEEDS: &[(&str, Kind, u64)] = &[
     ("F20", Hostile, 139),
     ("F21", Hostile, 0),
     ("F22", Hostile, 0),
-    ("S1", Plain, 123),
+    ("S1", Plain, 247),
     ("C2", Hostile, 72),
     ("C10", Hostile, 0),
-    ("C11", Hostile, 298),
+    ("C11", Hostile, 422),
     ("C12", Hostile, 285),
     ("C13", Hostile, 11),
     ("C15", Hostile, 71),
-    ("C18", Hostile, 52),
-    ("C19", Hostile, 1128),
+    ("C18", Hostile, 83),
+    ("C19", Hostile, 1221),
 ];
 
 /// A script of `scripts/ID.txt`, and what its run without the defence shows; with the defence it shows nothing.
