@@ -76,6 +76,7 @@ impl Account {
 impl<J: Journal> Machine<J> {
     /// The MLS key and what the device key must sign for it; makes and stores the key at the first call.
     pub fn credential_request(&mut self, entropy: &mut dyn Entropy) -> Result<CredentialRequest, Error<J::Error>> {
+        self.recover()?;
         if self.account.seed.is_none() {
             let seed = SigningKey::generate_in(self.account.suite, entropy)?.to_bytes();
             let write = self.account.write(&seed, None);
@@ -89,6 +90,7 @@ impl<J: Journal> Machine<J> {
 
     /// Installs the device key's signature over [`CredentialRequest::payload`]; needed before anything is encrypted.
     pub fn install_credential(&mut self, device_ed25519: [u8; 32], signature: [u8; 64]) -> Result<(), Error<J::Error>> {
+        self.recover()?;
         let seed = self.account.seed.as_ref().ok_or(Error::NoCredential)?;
         let (signing, device) = (SigningKey::from_bytes_in(self.account.suite, seed), self.account.device.clone());
         let own = OwnDevice::new(signing, device, device_ed25519, GENERATION, signature);

@@ -41,6 +41,7 @@ impl<J: Journal> Machine<J> {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Report, Error<J::Error>> {
+        self.recover()?;
         let mut report = std::mem::take(&mut self.untold);
         let Some(ticket) = self.tickets.get(id).cloned() else { return Ok(report) };
         self.pauses.remove(id);
@@ -219,6 +220,7 @@ impl<J: Journal> Machine<J> {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Report, Error<J::Error>> {
+        self.recover()?;
         let mut report = std::mem::take(&mut self.untold);
         let Some(ticket) = self.tickets.remove(id) else { return Ok(report) };
         let failed = self.fail(ticket, &failure, now, entropy, &mut report);

@@ -34,6 +34,7 @@ impl<J: Journal> Machine<J> {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Report, Error<J::Error>> {
+        self.recover()?;
         self.own()?;
         let taken = self.take_sync(sync, now, entropy);
         self.conclude(taken)
@@ -78,6 +79,7 @@ impl<J: Journal> Machine<J> {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Report, Error<J::Error>> {
+        self.recover()?;
         let taken = self.take_room_events(room, events, source, now, entropy);
         self.store()?;
         taken
@@ -125,6 +127,7 @@ impl<J: Journal> Machine<J> {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Report, Error<J::Error>> {
+        self.recover()?;
         let taken = self.take_device_facts(facts, now, entropy);
         self.conclude(taken)
     }
@@ -155,6 +158,7 @@ impl<J: Journal> Machine<J> {
 
     /// Marks the devices of users as out of date, as if a sync had said so.
     pub fn mark_devices_changed(&mut self, users: &[String]) -> Result<(), Error<J::Error>> {
+        self.recover()?;
         let marked = self.note_changed_devices(users);
         self.conclude(marked)
     }

@@ -89,6 +89,8 @@ pub enum Source {
 /// A host that ends calls [`Machine::store`]. After a store error nothing stays in memory that is not stored.
 pub struct Machine<J: Journal> {
     journal: Ledger<J>,
+    /// A store failed and memory could not be read anew: it may hold what is not on disk.
+    is_ahead: bool,
     parameters: Parameters,
     account: Account,
     keys: KeyState,
@@ -124,6 +126,7 @@ impl<J: Journal> Machine<J> {
         let journal = Ledger::new(journal);
         let account = Account::load(device, parameters.suite, &journal)?;
         Ok(Self {
+            is_ahead: false,
             parameters,
             account,
             keys: KeyState::load(&journal)?,
@@ -162,8 +165,9 @@ impl<J: Journal> Machine<J> {
     pub fn store(&mut self) -> Result<(), Error<J::Error>> {
         let stored = self.journal.store();
         stored.map_err(|error| {
-            // If it cannot be read either, the next call says so.
-            let _ = self.reload();
+            // If it cannot be read either, the next call tries again and says so.
+            self.is_ahead = true;
+            let _ = self.recover();
             Error::Store(error)
         })
     }
@@ -186,8 +190,11 @@ impl<J: Journal> Machine<J> {
         if self.journal.is_full() { self.store() } else { Ok(()) }
     }
 
-    /// After a failed store all that is in memory may be ahead of the disk.
-    fn reload(&mut self) -> Result<(), Error<J::Error>> {
+    /// The beginning of a call: after a failed store all that is in memory may be ahead of the disk, and is read anew.
+    fn recover(&mut self) -> Result<(), Error<J::Error>> {
+        if !self.is_ahead {
+            return Ok(());
+        }
         self.rooms.clear();
         self.broken.clear();
         // Without a position everything is shown again.
@@ -199,6 +206,7 @@ impl<J: Journal> Machine<J> {
         self.facts = FactBook::load(&self.journal)?;
         self.welcomes = to_device::load_welcomes(&self.journal)?;
         self.position = table::get(&self.journal, &[], table::ACCOUNT, POSITION)?;
+        self.is_ahead = false;
         Ok(())
     }
 }

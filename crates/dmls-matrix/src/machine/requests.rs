@@ -103,6 +103,7 @@ impl<J: Journal> Machine<J> {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Vec<OutgoingRequest>, Error<J::Error>> {
+        self.recover()?;
         if self.account.own.is_none() {
             return Ok(Vec::new());
         }

@@ -42,6 +42,7 @@ impl<J: Journal> Machine<J> {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<(), Error<J::Error>> {
+        self.recover()?;
         if self.room(room)?.is_none() {
             return Err(Error::UnknownRoom(room.clone()));
         }
@@ -88,6 +89,7 @@ impl<J: Journal> Machine<J> {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<MessageId, Error<J::Error>> {
+        self.recover()?;
         let device = self.account.device.clone();
         let message_id = MessageId(fresh_name(entropy)?);
         check_message(room, &message_id, event_type, &content)?;
@@ -111,6 +113,7 @@ impl<J: Journal> Machine<J> {
 
     /// Asks for a rekey: a commit with a fresh leaf as soon as this device may commit.
     pub fn update_now(&mut self, room: &RoomId, _now: Timestamp) -> Result<(), Error<J::Error>> {
+        self.recover()?;
         let state = self.writable(room)?;
         state.record.update_wanted = true;
         state.save();

@@ -2,6 +2,7 @@
 
 use dmls_matrix::RoomId;
 use dmls_matrix::facts::Endorsement;
+use dmls_matrix::request::Request;
 
 use crate::everyday::alice_and_bob;
 use crate::world::{World, text, user};
@@ -92,6 +93,26 @@ fn a_store_that_fails_at_any_write_is_an_error_and_loses_nothing() {
         assert_eq!(world.transcript("alice", &room), expected, "fault after {writes} writes");
         assert_eq!(world.transcript("bob", &room), expected, "fault after {writes} writes");
     }
+}
+
+/// Key packages that only memory knew would be uploaded, and their private keys would be nowhere.
+#[test]
+fn nothing_leaves_that_is_not_stored_also_where_the_store_cannot_be_read() {
+    let mut world = World::new(&["one.test"]);
+    world.add("alice", &user("alice", "one.test"), Endorsement::Endorsed);
+    let now = world.now();
+    let alice = world.client("alice");
+    let machine = alice.machine.as_mut().unwrap();
+    machine.journal_mut().is_away = true;
+    for _ in 0..2 {
+        let listed = machine.outgoing_requests(now, &mut alice.entropy);
+        assert_eq!(listed.err().map(|error| error.code()), Some("store"));
+    }
+    machine.journal_mut().is_away = false;
+    let before = machine.journal().batches.len();
+    let listed = machine.outgoing_requests(now, &mut alice.entropy).unwrap();
+    assert!(listed.iter().any(|listed| matches!(listed.request, Request::KeyPackagesUpload { .. })));
+    assert!(machine.journal().batches.len() > before, "what is uploaded is stored first");
 }
 
 #[test]

@@ -15,11 +15,17 @@ pub struct Watched {
     store: MemoryStore,
     /// Every transaction that was stored.
     pub batches: Vec<Batch>,
+    /// The disk is out of reach: nothing is written, and nothing read.
+    pub is_away: bool,
 }
 
 impl Watched {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    fn reach(&self) -> Result<(), StoreError> {
+        if self.is_away { Err(StoreError::Full) } else { Ok(()) }
     }
 }
 
@@ -41,16 +47,19 @@ impl Records for Watched {
     type Error = StoreError;
 
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        self.reach()?;
         self.store.get(table, key)
     }
 
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Entry>, StoreError> {
+        self.reach()?;
         self.store.scan(table, prefix)
     }
 }
 
 impl Journal for Watched {
     fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        self.reach()?;
         self.store.commit(writes)?;
         self.batches.push(writes.iter().map(copy).collect());
         Ok(())
