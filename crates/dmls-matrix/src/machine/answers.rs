@@ -305,14 +305,12 @@ impl<J: Journal> Machine<J> {
                 self.fetched(id, &event_id, None, now, entropy, report)?;
             }
             (RoomTicket::Gap(_), Some(_)) => {
-                room.record.gap = None;
-                room.save();
+                room.record.edit().gap = None;
             }
             (RoomTicket::Page(_), Some(_)) => room.paged(),
             (RoomTicket::EntryInfo(epoch, media), Some(_)) => room.drop_entry(&(epoch, media)),
             (RoomTicket::Members, Some(_)) => {
-                room.record.members_stale = false;
-                room.save();
+                room.record.edit().members_stale = false;
             }
             _ => return Ok(false),
         }
@@ -391,14 +389,13 @@ impl Room {
     }
 
     fn forget_trouble(&mut self) {
-        if self.record.trouble.take().is_some() {
-            self.save();
+        if self.record.trouble.is_some() {
+            self.record.edit().trouble = None;
         }
     }
 
     fn note_trouble(&mut self, code: &str, text: &str, report: &mut Report) {
-        self.record.trouble = Some(code.to_owned());
-        self.save();
+        self.record.edit().trouble = Some(code.to_owned());
         report.remarks.push(self.remark(None, None, code, text));
     }
 

@@ -191,8 +191,7 @@ impl<J: Journal> Machine<J> {
             Section::Leave => Membership::Left,
         };
         if room.record.membership != membership {
-            room.record.membership = membership;
-            room.save();
+            room.record.edit().membership = membership;
         }
         if input.section == Section::Invite {
             self.take_invite_state(id, &input.state);
@@ -231,8 +230,9 @@ impl<J: Journal> Machine<J> {
         let Some(room) = self.rooms.get_mut(id) else { return };
         let name = events.iter().find(|event| event.get("type").and_then(Value::as_str) == Some("m.room.name"));
         let name = name.and_then(|event| event.pointer("/content/name")).and_then(Value::as_str);
-        room.record.name = name.map(|name| name.chars().take(255).collect()).or(room.record.name.take());
-        room.save();
+        if let Some(name) = name {
+            room.record.edit().name = Some(name.chars().take(255).collect());
+        }
     }
 
     /// Current state; nothing is stored yet.
@@ -317,21 +317,17 @@ impl crate::room::Room {
             (crate::names::ENCRYPTION, Some("")) => {
                 let ours = crate::wire::room::is_ours(event.content);
                 // Sticky: never switched off or changed.
-                self.record.encryption = match self.record.encryption {
-                    Encryption::Dmls => Encryption::Dmls,
-                    _ if ours => Encryption::Dmls,
-                    _ => Encryption::Other,
-                };
+                if self.record.encryption != Encryption::Dmls {
+                    self.record.edit().encryption = if ours { Encryption::Dmls } else { Encryption::Other };
+                }
                 self.desired_stale = true;
-                self.save();
             }
             // On another branch of the room's history somebody may have joined by the rules of before. Resolution drops
             // that join, and no sync says so (SPEC §6.8).
             (JOIN_RULES, Some("")) if replaced(event).is_some() => self.doubt_members(),
             ("m.room.name", Some("")) => {
                 let name = crate::wire::text(event.content, "name");
-                self.record.name = name.map(|name| name.chars().take(255).collect());
-                self.save();
+                self.record.edit().name = name.map(|name| name.chars().take(255).collect());
             }
             _ => {}
         }
@@ -347,16 +343,16 @@ impl crate::room::Room {
         let (true, Some(from)) = (input.limited, &input.prev_batch) else { return };
         let before = placing.anchor().just_before();
         let gap = |until| Gap { from: from.clone(), before, until, pages_left: MAX_GAP_PAGES };
-        match (self.marks.newest_event.clone(), self.record.gap.take()) {
-            (None, _) => self.record.beginning = Some(gap(None)),
+        let record = self.record.edit();
+        match (self.marks.newest_event.clone(), record.gap.take()) {
+            (None, _) => record.beginning = Some(gap(None)),
             // Below a gap that is still open the same holds: paging goes on down to where that one ends.
-            (_, Some(Gap { until: Some(until), .. })) => self.record.gap = Some(gap(Some(until))),
+            (_, Some(Gap { until: Some(until), .. })) => record.gap = Some(gap(Some(until))),
             (Some(newest), open) => {
-                self.record.beginning = open.or(self.record.beginning.take());
-                self.record.gap = Some(gap(Some(newest)));
+                record.beginning = open.or(record.beginning.take());
+                record.gap = Some(gap(Some(newest)));
             }
         }
-        self.save();
     }
 
     fn note_newest(&mut self, timeline: &[Value]) {

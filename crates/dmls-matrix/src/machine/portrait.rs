@@ -50,8 +50,8 @@ impl<J: Journal> Machine<J> {
 impl Room {
     fn records(&self) -> Vec<Write> {
         let key = |rest: &[u8]| table::key_in(&self.id, rest);
-        let mut writes = vec![table::put(table::ROOM, table::room_key(&self.id), &self.record)];
-        writes.push(table::put(table::MARKS, table::room_key(&self.id), &self.marks));
+        let mut writes = vec![table::put(table::ROOM, table::room_key(&self.id), &*self.record)];
+        writes.push(table::put(table::MARKS, table::room_key(&self.id), &*self.marks));
         writes.extend(self.tallies.iter().map(|(at, tally)| table::put(table::TALLY, key(&at.to_be_bytes()), tally)));
         writes
             .extend(self.members.iter().map(|(user, member)| table::put(table::MEMBER, key(user.as_bytes()), member)));

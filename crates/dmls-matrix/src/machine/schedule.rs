@@ -78,8 +78,7 @@ impl<J: Journal> Machine<J> {
     ) -> Result<(), Error<J::Error>> {
         let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
         if room.record.waiting_since.is_none() {
-            room.record.waiting_since = Some(now);
-            room.save();
+            room.record.edit().waiting_since = Some(now);
         }
         if !self.may_enter(id, now) {
             return Ok(());
@@ -139,8 +138,7 @@ impl<J: Journal> Machine<J> {
             report,
             |group, entropy| group.join_externally(&group_info, target, now, entropy),
             |room, _, _| {
-                room.record.waiting_since = None;
-                room.save();
+                room.record.edit().waiting_since = None;
                 Ok(())
             },
         )?;
@@ -219,9 +217,8 @@ impl<J: Journal> Machine<J> {
                 |group, entropy| group.carry_out(orders, now, entropy),
                 |room, _, _| {
                     room.updates.tries = room.updates.tries.saturating_add(1);
-                    room.record.update_wanted = false;
-                    room.record.trouble = None;
-                    room.save();
+                    let record = room.record.edit();
+                    (record.update_wanted, record.trouble) = (false, None);
                     Ok(())
                 },
             )?;
@@ -374,8 +371,7 @@ impl Room {
             GroupError::NotInGroup => "not_in_group",
             _ => "group",
         };
-        self.record.trouble = Some(code.to_owned());
-        self.save();
+        self.record.edit().trouble = Some(code.to_owned());
         report.remarks.push(self.remark(None, None, code, &error.to_string()));
     }
 

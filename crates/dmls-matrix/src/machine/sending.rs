@@ -62,11 +62,10 @@ impl<J: Journal> Machine<J> {
     ) -> Result<(), Error<J::Error>> {
         let user = self.account.device.user.clone();
         let Some(room) = self.rooms.get_mut(id).filter(|room| room.group.epochs().is_empty()) else { return Ok(()) };
-        room.record.membership = Membership::Joined;
-        room.record.encryption = Encryption::Dmls;
-        room.record.update_wanted = true;
+        let record = room.record.edit();
+        (record.membership, record.encryption) = (Membership::Joined, Encryption::Dmls);
+        record.update_wanted = true;
         room.desired_stale = true;
-        room.save();
         if !room.is_joined(&user) {
             // Until the sync tells which event it was.
             let member = Member { joined: true, event: String::new(), since: String::new() };
@@ -115,8 +114,7 @@ impl<J: Journal> Machine<J> {
     pub fn update_now(&mut self, room: &RoomId, _now: Timestamp) -> Result<(), Error<J::Error>> {
         self.recover()?;
         let state = self.writable(room)?;
-        state.record.update_wanted = true;
-        state.save();
+        state.record.edit().update_wanted = true;
         let kept = self.flush(room);
         self.conclude(kept)
     }

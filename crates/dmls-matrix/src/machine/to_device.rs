@@ -231,8 +231,7 @@ impl<J: Journal> Machine<J> {
             |room, _, absorbed| {
                 room.writes.push(Write::delete(table::WELCOME, hash.to_vec()));
                 if super::events::joined(&absorbed.verdict) {
-                    room.record.waiting_since = None;
-                    room.save();
+                    room.record.edit().waiting_since = None;
                 }
                 Ok(())
             },

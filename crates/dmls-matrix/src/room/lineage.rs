@@ -81,10 +81,10 @@ impl Room {
 
     fn keep_entry(&mut self, entry: EntryPoint) {
         let name = entry.name();
-        let entries = &mut self.record.entries;
-        if self.useless.contains(&name) || entries.iter().any(|known| known.name() == name) {
+        if self.useless.contains(&name) || self.record.entries.iter().any(|known| known.name() == name) {
             return;
         }
+        let entries = &mut self.record.edit().entries;
         entries.push(entry);
         if entries.len() > MAX_ENTRIES {
             // Nobody takes more than a share from the others; heights are only said, what commits make is not.
@@ -95,7 +95,6 @@ impl Room {
             let least = (0..entries.len()).min_by_key(|place| rank(&entries[*place]));
             least.map(|place| entries.remove(place));
         }
-        self.save();
     }
 
     /// How good an entry point is, better last: of those who misled this device least, the highest.
@@ -121,8 +120,7 @@ impl Room {
 
     /// This entry point is forgotten; if it is heard of again it may be tried again.
     pub(crate) fn drop_entry(&mut self, name: &(EpochId, Media)) {
-        self.record.entries.retain(|entry| entry.name() != *name);
-        self.save();
+        self.record.edit().entries.retain(|entry| entry.name() != *name);
     }
 
     /// Where `epoch` belongs, as far as hearsay tells.

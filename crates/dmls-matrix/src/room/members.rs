@@ -31,7 +31,9 @@ impl Room {
         }
         // Another branch of the room's history: the resolved state may differ from the timeline's last word.
         if let Some(old) = &old {
-            self.record.members_stale |= replaced(event) != Some(&old.event);
+            if replaced(event) != Some(&old.event) {
+                self.ask_for_members();
+            }
         }
         let stays = joined && old.as_ref().is_some_and(|old| old.joined) && !rejoined(event);
         let since = old.as_ref().filter(|_| stays).map_or(event.event_id, |old| old.since.as_str()).to_owned();
@@ -59,8 +61,7 @@ impl Room {
             departures.push(Departure { user: user.clone(), event: member.event.clone() });
             self.set_member(&user, Member { joined: false, ..member });
         }
-        self.record.members_stale = false;
-        self.save();
+        self.record.edit().members_stale = false;
         departures
     }
 
@@ -74,8 +75,7 @@ impl Room {
     /// The list of members is asked for.
     pub(crate) fn ask_for_members(&mut self) {
         if !self.record.members_stale {
-            self.record.members_stale = true;
-            self.save();
+            self.record.edit().members_stale = true;
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod absorb;
 pub(crate) mod claims;
+pub(crate) mod kept;
 pub(crate) mod lineage;
 pub(crate) mod members;
 pub(crate) mod queue;
@@ -25,6 +26,7 @@ use crate::view::{Encryption, Membership};
 use crate::wire::room::Media;
 
 use claims::Claims;
+use kept::Kept;
 use queue::Item;
 use record::{EntryPoint, Hearsay, Marks, Member, Place, RoomRecord, Search, Tally};
 
@@ -34,8 +36,8 @@ const MAX_RECENT: usize = 32;
 /// One room in memory. Everything but the last block is stored; changes gather in `writes` until the next transaction.
 pub(crate) struct Room {
     pub(crate) id: RoomId,
-    pub(crate) record: RoomRecord,
-    pub(crate) marks: Marks,
+    pub(crate) record: Kept<RoomRecord>,
+    pub(crate) marks: Kept<Marks>,
     /// Messages opened, by epoch and sender, the oldest first: shows what is missing.
     pub(crate) tallies: BTreeMap<u64, Tally>,
     pub(crate) members: BTreeMap<String, Member>,
@@ -44,10 +46,6 @@ pub(crate) struct Room {
     pub(crate) searches: BTreeMap<EpochId, Search>,
     pub(crate) group: Group,
     pub(crate) writes: Vec<Write>,
-    /// The record changed and is to be stored with them.
-    unsaved: bool,
-    /// The marks moved and are to be stored with them.
-    moved: bool,
 
     /// The first major place that was given out since the room was read.
     first_major: u64,
@@ -110,8 +108,8 @@ impl Room {
         let searches = table::scan(records, table::SEARCH, &id)?.into_iter().filter_map(epoch_key).collect();
         Ok(Self {
             id,
-            record,
-            marks,
+            record: Kept::new(record),
+            marks: Kept::new(marks),
             tallies,
             members,
             queue,
@@ -119,8 +117,6 @@ impl Room {
             searches,
             group,
             writes: Vec::new(),
-            unsaved: false,
-            moved: false,
             first_major,
             last_place: None,
             claims: Claims::default(),
@@ -144,24 +140,17 @@ impl Room {
         self.record.membership == Membership::Joined && self.record.encryption == Encryption::Dmls
     }
 
-    /// Stores the room record with the next transaction: once, however often it changes before.
-    pub(crate) fn save(&mut self) {
-        self.unsaved = true;
-    }
-
     /// The next number in the outbox.
     fn next_number(&mut self) -> u64 {
         let number = self.marks.next_item;
-        self.marks.next_item += 1;
-        self.moved = true;
+        self.marks.edit().next_item += 1;
         number
     }
 
     /// The next major place of messages.
     pub(crate) fn next_major(&mut self) -> u64 {
         let major = self.marks.next_major;
-        self.marks.next_major += 1;
-        self.moved = true;
+        self.marks.edit().next_major += 1;
         major
     }
 
@@ -176,29 +165,25 @@ impl Room {
     /// The newest timeline event that was taken in.
     pub(crate) fn note_newest_event(&mut self, event_id: &str) {
         if self.marks.newest_event.as_deref() != Some(event_id) {
-            self.marks.newest_event = Some(event_id.to_owned());
-            self.moved = true;
+            self.marks.edit().newest_event = Some(event_id.to_owned());
         }
     }
 
     /// Whether there is anything to store.
     pub(crate) fn has_writes(&self) -> bool {
-        self.unsaved || self.moved || !self.writes.is_empty()
+        self.record.is_changed() || self.marks.is_changed() || !self.writes.is_empty()
     }
 
     /// A room that is not in the store yet: its record, by which it is found again, goes with whatever is stored first.
     pub(crate) fn enlist(&mut self) {
-        self.unsaved = true;
+        let _unchanged = self.record.edit();
     }
 
     /// What is to be stored in the next transaction, room record and marks with it.
     pub(crate) fn take_writes(&mut self) -> Vec<Write> {
-        if std::mem::take(&mut self.moved) {
-            self.writes.push(table::put(table::MARKS, table::room_key(&self.id), &self.marks));
-        }
-        if std::mem::take(&mut self.unsaved) {
-            self.writes.push(table::put(table::ROOM, table::room_key(&self.id), &self.record));
-        }
+        let marks = self.marks.take_change().map(|marks| table::put(table::MARKS, table::room_key(&self.id), marks));
+        let record = self.record.take_change().map(|record| table::put(table::ROOM, table::room_key(&self.id), record));
+        self.writes.extend(marks.into_iter().chain(record));
         std::mem::take(&mut self.writes)
     }
 

@@ -96,13 +96,12 @@ impl Room {
     /// Adds a message of the room. `false` when it is unreadable and there are too many of those already.
     pub(crate) fn add_row(&mut self, place: Place, row: &RowRecord, event_id: &str) -> bool {
         if !matches!(row.state, RowState::Readable { .. }) {
-            let unread = &mut self.record.unread;
+            let unread = &self.record.unread;
             let of_sender = unread.get(&row.sender).copied().unwrap_or_default();
             if of_sender >= MAX_UNREAD_OF_SENDER || unread.values().sum::<u32>() >= MAX_UNREAD {
                 return false;
             }
-            unread.insert(row.sender.clone(), of_sender + 1);
-            self.save();
+            self.record.edit().unread.insert(row.sender.clone(), of_sender + 1);
         }
         self.keep_row(place, row);
         self.name_row(&Name::Event(event_id), place);
@@ -167,9 +166,8 @@ impl Room {
     }
 
     fn count_read(&mut self, sender: &str) {
-        if let Some(unread) = self.record.unread.get_mut(sender) {
-            *unread = unread.saturating_sub(1);
-            self.save();
+        if let Some(left) = self.record.unread.get(sender).map(|unread| unread.saturating_sub(1)) {
+            self.record.edit().unread.insert(sender.to_owned(), left);
         }
     }
 

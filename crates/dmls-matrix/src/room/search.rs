@@ -288,37 +288,37 @@ impl Room {
     /// it may be missing.
     pub(crate) fn note_unseen(&mut self, event_id: &str) {
         let known = self.recent_commit(event_id).is_some() || self.record.unseen.len() >= MAX_SEARCHES;
-        if !known && self.record.unseen.insert(event_id.to_owned()) {
-            self.save();
+        if !known && !self.record.unseen.contains(event_id) {
+            self.record.edit().unseen.insert(event_id.to_owned());
         }
     }
 
     /// A sync or a page shows a commit.
     pub(crate) fn note_seen(&mut self, event_id: &str) {
-        if self.record.unseen.remove(event_id) {
-            self.save();
+        if self.record.unseen.contains(event_id) {
+            self.record.edit().unseen.remove(event_id);
         }
     }
 
     /// Pages on before the first sync if this device was welcomed there.
     fn tend_beginning(&mut self) {
         if self.record.gap.is_none() && !self.record.unseen.is_empty() {
-            self.record.gap = self.record.beginning.take();
-            if self.record.gap.is_none() {
-                self.record.unseen.clear();
+            let record = self.record.edit();
+            record.gap = record.beginning.take();
+            if record.gap.is_none() {
+                record.unseen.clear();
             }
-            self.save();
         }
     }
 
     /// A page of a gap was taken in; `rest` is what remains of it.
     pub(crate) fn paged_gap(&mut self, gap: Gap, rest: Option<Gap>) {
         let enough = gap.until.is_none() && self.record.unseen.is_empty();
-        (self.record.gap, self.record.beginning) = match rest {
+        let record = self.record.edit();
+        (record.gap, record.beginning) = match rest {
             Some(rest) if enough => (None, Some(rest)),
-            rest => (rest, self.record.beginning.take()),
+            rest => (rest, record.beginning.take()),
         };
-        self.save();
     }
 
     /// An event was fetched, or could not be: whoever still searches has tried this hint.

@@ -57,6 +57,7 @@ impl Change {
 
     /// The state that follows, as far as it is public. That the commit's maker knew the secrets of its base is not
     /// shown by it: only members check the tags.
+    #[cfg(any(test, feature = "hazmat"))]
     pub(crate) fn into_public(self) -> Public {
         Public { suite: self.suite, context: Arc::new(self.context), tree: self.tree, tag: self.tag }
     }
@@ -237,6 +238,7 @@ impl Public {
     ///
     /// # Errors
     /// Why it is no commit on this epoch, for everybody.
+    #[cfg(any(test, feature = "hazmat"))]
     pub(crate) fn read(&self, bytes: &[u8]) -> Result<Change, Refusal> {
         self.read_as(bytes, None)
     }

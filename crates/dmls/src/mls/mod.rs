@@ -65,6 +65,7 @@ pub(crate) struct Epoch {
 
 impl Epoch {
     /// What is public of it.
+    #[cfg(any(test, feature = "hazmat"))]
     pub(crate) fn public(&self) -> &Public {
         &self.public
     }
