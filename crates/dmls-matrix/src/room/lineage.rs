@@ -171,20 +171,19 @@ impl Room {
     fn frontier(&self) -> Frontier {
         let mut frontier = Frontier::default();
         let epochs = self.group.epochs();
-        let known: BTreeSet<_> = epochs.iter().map(|info| info.epoch.id).collect();
         let joined = self.group.joined_at();
         let own = self.group.device();
-        let came_back = epochs.iter().any(|info| info.epoch.creator == *own && info.removed.contains(own));
+        let came_back = self.group.has_returned();
         for info in &epochs {
-            let unknown = info.resolves.iter().filter(|id| !known.contains(id));
-            let Some(base) = info.base.filter(|base| !known.contains(base)) else {
+            let unknown = info.resolves.iter().filter(|id| !self.group.knows(id));
+            let Some(base) = info.base.filter(|base| !self.group.knows(base)) else {
                 // Who made the merge knew whom it left out of which head; but whoever came back was given a grant though
                 // its old leaf is there.
                 frontier.aside.extend(unknown.filter(|_| info.granted && !came_back));
                 continue;
             };
             // Added again on another fork: what is below was beside it, unless it had been removed.
-            let first = joined == Some(info.epoch.id) || self.descends(&base, &known);
+            let first = joined == Some(info.epoch.id) || self.descends(&base);
             let side = if first { &mut frontier.before } else { &mut frontier.aside };
             side.extend(unknown);
             // Where its old leaf was replaced it was in the group all along.
@@ -195,10 +194,10 @@ impl Room {
     }
 
     /// Whether `epoch` is said to be built, along bases, on one of those that this device knows.
-    fn descends(&self, epoch: &EpochId, known: &BTreeSet<EpochId>) -> bool {
+    fn descends(&self, epoch: &EpochId) -> bool {
         let (mut to_look_at, mut seen) = (vec![*epoch], BTreeSet::new());
         while let Some(id) = to_look_at.pop() {
-            if known.contains(&id) {
+            if self.group.knows(&id) {
                 return true;
             }
             if seen.len() <= MAX_STEPS && seen.insert(id) {

@@ -115,6 +115,11 @@ impl Index {
         self.dropped.get(id).map_or(&[], Vec::as_slice)
     }
 
+    /// Epochs lower than this, the lowest first.
+    pub(super) fn below(&self, limit: Height) -> impl Iterator<Item = &EpochId> {
+        self.by_height.range(..(limit, EpochId([0; 32]))).map(|(_, id)| id)
+    }
+
     /// Epochs that drop this device for no cause.
     pub(super) fn dropping(&self, device: &Device) -> impl Iterator<Item = &EpochId> {
         self.dropping.get(device).into_iter().flatten()
@@ -150,7 +155,8 @@ impl Dag {
     pub(crate) fn knows_short(&self, short: &[u8; 8]) -> bool {
         let mut first = [0; 32];
         first[..8].copy_from_slice(short);
-        self.nodes.range(EpochId(first)..).next().is_some_and(|(id, _)| id.short() == *short)
+        let known = self.nodes.range(EpochId(first)..).next().is_some_and(|(id, _)| id.short() == *short);
+        known || self.past.knows_short(short)
     }
 
     /// Accepted commits on `base`.
@@ -189,7 +195,8 @@ impl Dag {
 
     /// The first epoch in which this device came in.
     pub(crate) fn first_entry(&self) -> Option<EpochId> {
-        self.index.entries.first().map(|(_, _, id)| *id)
+        let first = || self.index.entries.first().map(|(_, _, id)| *id);
+        self.past.joined.map(|joined| joined.epoch).or_else(first)
     }
 
     /// When this device last committed, as far as that is not in the future.

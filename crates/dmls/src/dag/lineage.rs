@@ -7,7 +7,7 @@ use imbl::OrdSet;
 use imbl::ordset::DiffItem;
 
 use super::{Dag, Epoch, Node};
-use crate::effect::EpochKind;
+use crate::effect::{EpochKind, EpochRef};
 use crate::id::{Device, EpochId, Height, Locator};
 use crate::members::Leaf;
 
@@ -49,7 +49,7 @@ impl Dag {
     /// How far an epoch is from the beginning; `None` if no commit names it.
     pub(super) fn generation(&self, id: &EpochId) -> Option<Generation> {
         let known = self.node(id).map(|node| node.lineage.generation);
-        known.or_else(|| self.named.get(id).copied())
+        known.or_else(|| self.stub_generation(id)).or_else(|| self.named.get(id).copied())
     }
 
     /// Works out what is told of a new epoch's ancestors, and what changes thereby for epochs that came before it.
@@ -80,7 +80,8 @@ impl Dag {
 
     fn unknown_parents(&self, id: &EpochId) -> Vec<(EpochId, Height)> {
         let named = self.nodes.get(id).into_iter().flat_map(|node| node.epoch.named());
-        named.filter(|named| !self.nodes.contains_key(&named.id)).map(|named| (named.id, named.height)).collect()
+        let is_unknown = |named: &&EpochRef| !self.nodes.contains_key(&named.id) && self.past.get(&named.id).is_none();
+        named.filter(is_unknown).map(|named| (named.id, named.height)).collect()
     }
 
     fn lineage(&self, epoch: &Epoch) -> Lineage {
@@ -147,7 +148,7 @@ impl Dag {
     /// no commit of theirs on this line, and none that adds them, descends from it.
     ///
     /// Under another key it is another device, logged in anew, which the commit says nothing of.
-    fn left_behind<'a>(&'a self, head: &Epoch, comebacks: &Comebacks) -> Vec<&'a Epoch> {
+    pub(super) fn left_behind<'a>(&'a self, head: &Epoch, comebacks: &Comebacks) -> Vec<&'a Epoch> {
         let lineage = self.node(&head.id).map(|node| &node.lineage);
         let open = lineage.into_iter().flat_map(|line| line.open.iter()).filter(|id| comebacks.0.contains(*id));
         let elsewhere = lineage.into_iter().flat_map(|line| more_in(&line.external, &comebacks.0));
@@ -174,9 +175,12 @@ impl Dag {
     /// Whether the leaf with which this device healed is missing from `head`: it updated on purpose on a fork that `head`
     /// does not build on, and has not updated since. A leaf is never copied between forks (SPEC §3.10).
     pub(crate) fn is_stale(&self, head: &Epoch) -> bool {
-        let updated = self.node(&head.id).map(|node| &node.lineage.updated);
-        let lacks = |healed: &Epoch| updated.is_none_or(|updated| !updated.contains(&healed.id));
-        self.healing().any(|healed| !healed.abandoned && lacks(healed))
+        self.healing().any(|healed| !healed.abandoned && !self.has_updated(head, healed))
+    }
+
+    /// Whether this device's leaf in `epoch` is its leaf in `healed`, or a newer one.
+    pub(super) fn has_updated(&self, epoch: &Epoch, healed: &Epoch) -> bool {
+        self.node(&epoch.id).is_some_and(|node| node.lineage.updated.contains(&healed.id))
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod index;
 mod lineage;
+mod past;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -26,6 +27,7 @@ use crate::wire;
 use index::Index;
 pub(crate) use lineage::Comebacks;
 use lineage::{Generation, Lineage};
+pub(crate) use past::{Joined, Past, Stub};
 pub(crate) use walk::Fork;
 
 /// A device that an epoch removed, and the event said to justify it.
@@ -112,6 +114,7 @@ pub(crate) fn is_desired(desired: &Desired, leaf: &Leaf) -> bool {
 pub(crate) struct Dag {
     nodes: BTreeMap<EpochId, Node>,
     index: Index,
+    past: Past,
     /// Epochs that are known by name only.
     named: BTreeMap<EpochId, Generation>,
     desired: Desired,
@@ -131,8 +134,8 @@ struct Node {
 
 impl Dag {
     /// The DAG of these epochs; `None` if one is its own ancestor, which only damaged records say.
-    pub(crate) fn of(epochs: Vec<Epoch>, desired: Desired) -> Option<Self> {
-        let mut dag = Self { desired, ..Self::default() };
+    pub(crate) fn of(epochs: Vec<Epoch>, past: Past, desired: Desired) -> Option<Self> {
+        let mut dag = Self { desired, past, ..Self::default() };
         let mut known = Vec::with_capacity(epochs.len());
         for epoch in parents_first(epochs, |epoch| (epoch.id, epoch.parents()))? {
             known.push(epoch.id);
@@ -203,9 +206,8 @@ impl Dag {
         self.nodes.is_empty()
     }
 
-    /// All of them, by their ids.
-    #[cfg(any(test, dmls_mutants))]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Epoch> {
+    /// All that are known in full, by their ids.
+    pub(crate) fn epochs(&self) -> impl Iterator<Item = &Epoch> {
         self.nodes.values().map(|node| {
             #[cfg(test)]
             visits::count();
@@ -215,12 +217,15 @@ impl Dag {
 
     /// The height of an epoch, by name if it is not accepted here.
     pub(crate) fn height_of(&self, reference: &EpochRef) -> Height {
-        self.get(&reference.id).map_or(reference.height, |epoch| epoch.height)
+        let stub = || self.past.get(&reference.id).map(|stub| stub.height);
+        self.get(&reference.id).map(|epoch| epoch.height).or_else(stub).unwrap_or(reference.height)
     }
 
     /// The height that any known epoch or reference gives `id`.
     pub(crate) fn known_height(&self, id: &EpochId) -> Option<Height> {
-        self.get(id).map(|epoch| epoch.height).or_else(|| self.named(id).map(|reference| reference.height))
+        let stub = || self.past.get(id).map(|stub| stub.height);
+        let named = || self.named(id).map(|reference| reference.height);
+        self.get(id).map(|epoch| epoch.height).or_else(stub).or_else(named)
     }
 
     /// How an accepted commit names `id`.

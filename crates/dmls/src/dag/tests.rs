@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-use super::{Comebacks, Dag, Epoch, Removal, is_desired};
+use super::{Comebacks, Dag, Epoch, Past, Removal, is_desired};
 use crate::base::eligible;
 use crate::contrast::Contrast;
 use crate::effect::{EpochKind, EpochRef};
@@ -130,7 +130,13 @@ impl Story {
     }
 
     fn step(&mut self) {
-        let known: Vec<EpochId> = self.dag.iter().map(|epoch| epoch.id).collect();
+        self.step_beside(&BTreeSet::new());
+    }
+
+    /// A step in which nothing happens to some epochs any more.
+    fn step_beside(&mut self, closed: &BTreeSet<EpochId>) {
+        let known = self.dag.epochs().map(|epoch| epoch.id).filter(|id| !closed.contains(id));
+        let known: Vec<EpochId> = known.collect();
         match self.chances.below(10) {
             0 => self.desire(),
             1 => {
@@ -143,7 +149,7 @@ impl Story {
                 self.dag.insert(epoch);
             }
             kind => {
-                let heads: Vec<_> = self.dag.head_ids().copied().collect();
+                let heads: Vec<_> = self.dag.head_ids().filter(|id| !closed.contains(id)).copied().collect();
                 let near = if kind < 8 && !heads.is_empty() { &heads } else { &known };
                 let base = near[self.chances.below(near.len() as u32) as usize];
                 let base = self.dag.get(&base).unwrap().clone();
@@ -200,7 +206,7 @@ impl<'a> Searched<'a> {
     }
 
     fn accepted(&self) -> impl Iterator<Item = &'a Epoch> {
-        self.0.iter().filter(|epoch| !epoch.abandoned)
+        self.0.epochs().filter(|epoch| !epoch.abandoned)
     }
 
     fn heads(&self, aside: &BTreeSet<EpochId>) -> BTreeSet<EpochId> {
@@ -285,7 +291,7 @@ fn check(story: &mut Story) {
     assert_eq!(dag.head_ids().copied().collect::<BTreeSet<_>>(), searched.heads(&BTreeSet::new()));
     let by_desired: BTreeSet<_> = dag.heads_by_desired().iter().map(|head| head.id).collect();
     assert_eq!(by_desired, searched.heads_by_desired());
-    let known: Vec<EpochId> = dag.iter().map(|epoch| epoch.id).collect();
+    let known: Vec<EpochId> = dag.epochs().map(|epoch| epoch.id).collect();
     let some = story.chances.some(&known);
     let groups = [dag.heads(), some.iter().take(4).filter_map(|id| dag.get(id)).collect()];
     for heads in groups.iter().filter(|heads| !heads.is_empty()) {
@@ -327,8 +333,8 @@ fn indices_and_bounded_walks_find_what_a_search_finds() {
             story.step();
             check(&mut story);
         }
-        let epochs = story.dag.iter().cloned().collect();
-        let again = Dag::of(epochs, story.dag.desired().clone()).unwrap();
+        let epochs = story.dag.epochs().cloned().collect();
+        let again = Dag::of(epochs, Past::default(), story.dag.desired().clone()).unwrap();
         let ids = |dag: &Dag| eligible(dag).iter().map(|epoch| epoch.id).collect::<Vec<_>>();
         assert_eq!(ids(&again), ids(&story.dag), "seed {seed}");
         assert!(again.head_ids().eq(story.dag.head_ids()), "seed {seed}");
@@ -339,11 +345,74 @@ fn indices_and_bounded_walks_find_what_a_search_finds() {
 #[test]
 fn a_circle_is_no_dag() {
     let mut story = Story::new(0);
-    let genesis = story.dag.iter().next().unwrap().clone();
+    let genesis = story.dag.epochs().next().unwrap().clone();
     let mut one = story.epoch(Some(&genesis), Vec::new());
     let two = story.epoch(Some(&one), Vec::new());
     one.resolves = vec![two.reference()];
-    assert!(Dag::of(vec![genesis.clone(), one.clone(), two.clone()], Desired::default()).is_none());
+    assert!(Dag::of(vec![genesis.clone(), one.clone(), two.clone()], Past::default(), Desired::default()).is_none());
     one.resolves = Vec::new();
-    assert!(Dag::of(vec![two, one, genesis], Desired::default()).is_some());
+    assert!(Dag::of(vec![two, one, genesis], Past::default(), Desired::default()).is_some());
+}
+
+/// What a device does next follows from this.
+fn decision(dag: &Dag) -> impl PartialEq + std::fmt::Debug {
+    let heads = eligible(dag);
+    let comebacks = dag.comebacks(&heads);
+    let stand = |head: &&Epoch| {
+        let stranded: Vec<_> = dag.stranded(head, &comebacks).into_keys().cloned().collect();
+        let unusable = head.members.iter().filter(|leaf| !dag.is_usable_by(head, leaf, &comebacks));
+        let unusable: Vec<_> = unusable.map(|leaf| leaf.index).collect();
+        (head.id, head.height, dag.is_stale(head), stranded, unusable, contrast_of(&dag.contrast(head)))
+    };
+    heads.iter().map(stand).collect::<Vec<_>>()
+}
+
+/// Two devices see the same; one of them remembers all of it, the other makes stubs of whatever it may, and is restarted
+/// now and then. They decide the same.
+#[test]
+fn what_became_a_stub_decides_nothing() {
+    let mut turned = 0;
+    for seed in 0..60 {
+        let mut story = Story::new(seed);
+        let mut brief = Dag::of(story.dag.epochs().cloned().collect(), Past::default(), Desired::default()).unwrap();
+        for step in 0..80 {
+            step_with(&mut story, &mut brief);
+            let ids = brief.settled(usize::MAX);
+            turned += ids.len();
+            brief.turn_to_stubs(&ids);
+            assert_eq!(decision(&brief), decision(&story.dag), "seed {seed} step {step}");
+            if step % 7 == 0 {
+                let past = std::mem::take(&mut brief.past);
+                brief = Dag::of(brief.epochs().cloned().collect(), past, brief.desired().clone()).unwrap();
+                assert_eq!(decision(&brief), decision(&story.dag), "seed {seed} step {step}, read back");
+            }
+        }
+        let known = |dag: &Dag, epoch: &Epoch| (dag.proof(&epoch.id).is_some(), dag.known_height(&epoch.id));
+        assert!(story.dag.epochs().all(|epoch| known(&brief, epoch) == known(&story.dag, epoch)), "seed {seed}");
+    }
+    assert!(turned > 500, "{turned}");
+}
+
+/// One step of the story, as it comes to both. Only the newest epochs are held, and nothing comes on others.
+fn step_with(story: &mut Story, brief: &mut Dag) {
+    let before: BTreeSet<_> = story.dag.epochs().map(|epoch| epoch.id).collect();
+    let standing: BTreeMap<_, _> = story.dag.epochs().map(|epoch| (epoch.id, epoch.abandoned)).collect();
+    let closed: BTreeSet<_> = story.dag.epochs().filter(|epoch| !epoch.held).map(|epoch| epoch.id).collect();
+    story.hidden.retain(|epoch| epoch.base.as_ref().is_none_or(|base| !closed.contains(&base.id)));
+    story.step_beside(&closed);
+    for epoch in story.dag.epochs().filter(|epoch| !before.contains(&epoch.id)) {
+        brief.insert(epoch.clone());
+    }
+    for (id, abandoned) in standing {
+        if story.dag.get(&id).unwrap().abandoned != abandoned {
+            brief.change(&id, |epoch| epoch.abandoned = !abandoned);
+        }
+    }
+    brief.set_desired(story.dag.desired().clone());
+    let held: Vec<_> = story.dag.held().filter(|id| !story.dag.is_head(id)).collect();
+    for id in held.iter().rev().skip(3) {
+        for dag in [&mut story.dag, &mut *brief] {
+            dag.change(id, |epoch| epoch.held = false);
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use super::{Batch, Group, rejected};
-use crate::dag::{Epoch, Removal};
+use crate::dag::{Epoch, Removal, Stub};
 use crate::defence;
 use crate::effect::{Applied, EpochKind, EpochRef, Missing, Notice, Publish, Settled, Verdict};
 use crate::error::{GroupError, Reason};
@@ -206,6 +206,9 @@ impl Group {
             Err(reason) => return Ok(Look::Refused(reason, None)),
         };
         let Some(base) = self.dag.get(&data.base.id) else {
+            if let Some(stub) = self.dag.past().get(&data.base.id).cloned() {
+                return Ok(self.look_at_late(&stub, &data, &frame, arrived, now, batch));
+            }
             let hint = Some(data.base.locator.clone()).filter(|locator| !locator.0.is_empty());
             return Ok(Look::Wait(On::Epoch(data.base.id, hint)));
         };
@@ -214,6 +217,9 @@ impl Group {
         let judged = !defence::on("F16") && arrived.locator.is_none();
         let proof = frame.child_of(&base.proof);
         let id = wire::epoch_id(self.id.as_bytes(), &proof);
+        if self.dag.past().get(&id).is_some() {
+            return Ok(Look::Known);
+        }
         if !judged && let Err(reason) = self.admissible(base, &data, frame.sender, id, &proof) {
             return Ok(Look::Refused(reason, None));
         }
@@ -235,6 +241,32 @@ impl Group {
             return Ok(Look::Refused(reason, blame));
         }
         Ok(self.accept(hash, arrived, data, proof, processed, now, batch))
+    }
+
+    /// A commit on an epoch of which a stub is left: others may have gone on from there.
+    fn look_at_late(
+        &mut self,
+        stub: &Stub,
+        data: &CommitData,
+        frame: &CommitFrame<'_>,
+        arrived: &Arrived,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Look {
+        let proof = frame.child_of(&stub.proof);
+        if self.knows(&wire::epoch_id(self.id.as_bytes(), &proof)) {
+            return Look::Known;
+        }
+        if stub.removed {
+            return Look::Refused(Reason::Removed, None);
+        }
+        if data.base.height != stub.height && defence::on("C13") {
+            return Look::Refused(Reason::BadHeight, None);
+        }
+        if frame.sender != CommitSender::New {
+            self.close(proof, data, None, &arrived.from, now, batch);
+        }
+        Look::Refused(Reason::BeyondWindow, None)
     }
 
     /// The cryptography of a commit whose bookkeeping is right; `Err` when it waits for M or is refused.
@@ -286,7 +318,7 @@ impl Group {
         if let (Reason::CannotProcess, Some(device)) = (reason, blame) {
             batch.notices.push(Notice::CannotProcess { device: device.clone(), base: data.base.id });
         }
-        if let Reason::CannotProcess | Reason::BeyondWindow = reason {
+        if let (Reason::CannotProcess | Reason::BeyondWindow, Some(_)) = (reason, blame) {
             self.close(proof, data, blame, &arrived.from, now, batch);
         }
     }

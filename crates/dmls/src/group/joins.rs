@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::outgoing::welcome_context;
 use super::{Batch, Group, rejected};
-use crate::dag::{Dag, Epoch, Removal, is_desired};
+use crate::dag::{Dag, Epoch, Past, Removal, is_desired};
 use crate::defence;
 use crate::effect::{Applied, EpochKind, EpochRef, GroupInfo, Outcome, OutgoingCommit, Verdict};
 use crate::entropy::Entropy;
@@ -125,6 +125,10 @@ impl Group {
         if self.dag.get(&id).is_some_and(|epoch| epoch.held) {
             return Ok(Verdict::Known);
         }
+        // Nobody is added there any more: this is an old Welcome that somebody kept.
+        if self.dag.past().get(&id).is_some() {
+            return Err(Reason::BeyondWindow.into());
+        }
         let references = mls::package_references(&welcome.bytes).map_err(Reason::from)?;
         let reference = references.iter().find(|reference| packages.has(reference)).ok_or(Reason::NoKeyPackage)?;
         let info = welcome_context(&id);
@@ -151,7 +155,7 @@ impl Group {
         epoch.merge_inputs = Some(m);
         batch.writes.extend(packages.used(*reference));
         if !defence::on("X2") {
-            self.dag = Dag::of(Vec::new(), self.dag.desired().clone()).unwrap_or_default();
+            self.dag = Dag::of(Vec::new(), Past::default(), self.dag.desired().clone()).unwrap_or_default();
             self.held = crate::held::HeldEpochs::new(super::records::prefix(&self.id));
         }
         self.insert(epoch, Some(entered), Some(&welcome.commit), batch);
@@ -204,6 +208,9 @@ impl Group {
         let frame = group_info_frame(group_info).map_err(GroupError::GroupInfo)?;
         if frame.group != self.id.as_bytes() {
             return Err(GroupError::GroupInfo(Reason::OtherGroup));
+        }
+        if self.dag.past().get(&target.id).is_some() {
+            return Err(GroupError::GroupInfo(Reason::BeyondWindow));
         }
         let known = self.known_closed().get(&target.id).map(|closed| closed.height);
         let height = known.unwrap_or_else(|| self.dag.height_of(&target));

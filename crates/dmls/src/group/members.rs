@@ -1,6 +1,9 @@
 //! Facts about the room: who may read, who left.
 
+use std::collections::BTreeSet;
+
 use super::{Batch, Departure, Group};
+use crate::dag::Removal;
 use crate::defence;
 use crate::effect::{Applied, Verdict};
 use crate::id::{Device, Locator, Timestamp};
@@ -22,7 +25,8 @@ impl Group {
             return Verdict::Known;
         }
         let joined = self.dag.desired().of_user(&user).next().map(|(_, facts)| facts.joined.clone());
-        self.departures.insert(event, Departure { order: self.departures.len(), user, joined });
+        self.departures
+            .insert(event, Departure { order: self.departures.len(), user, joined, removed: BTreeSet::new() });
         batch.writes.push(self.group_record());
         Verdict::Applied(Applied::Fact)
     }
@@ -30,12 +34,11 @@ impl Group {
     /// Removal is sticky: who was removed with cause comes back only by a join that was not known then (SPEC §5.4).
     pub(super) fn refused(&self, device: &Device) -> bool {
         let Some(facts) = self.dag.desired().devices.get(device) else { return true };
-        self.dag.removals(device).any(|removal| {
-            self.departures
-                .get(&removal.event)
-                .is_some_and(|left| left.user == device.user && left.joined.as_ref() == Some(&facts.joined))
-                && defence::on("F18")
-        })
+        let same = |left: &Departure| left.user == device.user && left.joined.as_ref() == Some(&facts.joined);
+        let known = |removal: &Removal| self.departures.get(&removal.event).is_some_and(same);
+        let stub = |left: &Departure| left.removed.contains(device) && same(left);
+        let removed = self.dag.removals(device).any(known) || self.departures.values().any(stub);
+        removed && defence::on("F18")
     }
 
     /// The event that ended the membership of `device`'s owner, to justify its removal.

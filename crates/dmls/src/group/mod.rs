@@ -12,6 +12,7 @@ mod joins;
 mod members;
 mod messages;
 mod outgoing;
+mod past;
 #[cfg(test)]
 mod past_tests;
 #[cfg(dmls_mutants)]
@@ -24,7 +25,7 @@ mod rejoin_tests;
 mod tests;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::dag::Dag;
@@ -63,6 +64,8 @@ pub struct Settings {
     pub patience_most: u64,
     /// After so many milliseconds without an input or a tick the host was out of touch.
     pub silence: u64,
+    /// Epochs that are known in full; of older ones by which nothing is decided any more a stub remains.
+    pub max_known: usize,
     /// Epochs that are held to process late commits and messages.
     pub max_held: usize,
     /// Heads that a group may have.
@@ -84,6 +87,7 @@ impl Default for Settings {
             patience: 24 * 3_600_000,
             patience_most: 30 * 24 * 3_600_000,
             silence: 3_600_000,
+            max_known: 512,
             max_held: 64,
             max_heads: 64,
             max_children: 2,
@@ -100,6 +104,8 @@ struct Departure {
     order: usize,
     user: String,
     joined: Option<Locator>,
+    /// Devices that an epoch which is a stub by now removed for it.
+    removed: BTreeSet<Device>,
 }
 
 /// One group, as one device sees it.

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::Group;
 use crate::id::EpochId;
 use crate::journal::{Table, Write};
+use crate::members::Members;
 
 /// The hash of every record, by table and key.
 pub type Portrait = BTreeMap<(Table, Vec<u8>), [u8; 32]>;
@@ -28,7 +29,9 @@ impl Group {
     /// All records that the group would write now.
     pub fn portrait(&self) -> Portrait {
         let mut writes = vec![self.group_record(), self.desired_record()];
-        writes.extend(self.dag.iter().filter_map(|epoch| self.epoch_record(&epoch.id)));
+        writes.extend(self.dag.past().pages().map(|page| self.page_record(page)));
+        writes.extend(self.floor_records(&Members::default()));
+        writes.extend(self.dag.epochs().filter_map(|epoch| self.epoch_record(&epoch.id)));
         writes.extend(self.traffic.keys().filter_map(|id| self.traffic_record(id)));
         writes.extend(self.commit_bytes.iter().map(|(id, bytes)| self.commit_record(id, bytes)));
         writes.extend(self.pending.iter().map(|(_, waiting)| self.waiting_record(waiting)));
@@ -42,6 +45,6 @@ impl Group {
         let export = |secret: &crate::secret::Secret| {
             Sha256::new_with_prefix("dmls test build: export").chain_update(secret.expose()).finalize().into()
         };
-        self.dag.iter().filter_map(|epoch| Some((epoch.id, epoch.merge_export.as_ref().map(export)?))).collect()
+        self.dag.epochs().filter_map(|epoch| Some((epoch.id, epoch.merge_export.as_ref().map(export)?))).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! The persistent form of a group: versioned records in six tables (docs/STORAGE.md).
+//! The persistent form of a group: versioned records in eight tables (docs/STORAGE.md).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::rejoin::Closed;
 use super::{Batch, Departure, Group, Settings};
 use crate::codec::{from_raw, from_record, put_raw, to_record};
-use crate::dag::{Dag, Epoch, Removal, parents_first};
+use crate::dag::{Dag, Epoch, Joined, Past, Removal, parents_first};
 use crate::defence;
 use crate::device::OwnDevice;
 use crate::effect::{EpochKind, EpochRef};
@@ -19,15 +19,19 @@ use crate::held::HeldEpochs;
 use crate::id::{Device, EpochId, GroupId, Height, LeafIndex, Locator, Timestamp};
 use crate::input::{BaseProof, Desired};
 use crate::journal::{Entry, Records, Table, Write};
-use crate::members::{Leaf, Members};
+use crate::members::{Difference, Leaf, Members};
 use crate::mls::Entered;
 use crate::pending::Waiting;
 use crate::secret::Secret;
 
 /// Two records a group: departures and deadlines; D.
 pub(crate) const GROUP: Table = Table("dmls.group");
-/// One record an epoch: its stub.
+/// One record an epoch that is known in full.
 pub(crate) const EPOCH: Table = Table("dmls.epoch");
+/// Stubs, a page of them a record.
+pub(crate) const PAST: Table = Table("dmls.past");
+/// One record a leaf of the floor.
+pub(crate) const FLOOR: Table = Table("dmls.floor");
 /// Message counts of an epoch.
 pub(crate) const TRAFFIC: Table = Table("dmls.traffic");
 /// Raw commits.
@@ -54,8 +58,9 @@ struct GroupRecord {
     departures: Vec<(Locator, Departure)>,
     due_since: Option<Timestamp>,
     last_sent: Option<EpochId>,
-    #[serde(default)]
     heard: Option<Timestamp>,
+    joined: Option<Joined>,
+    returned: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -85,35 +90,30 @@ struct EpochRecord {
     granted: bool,
 }
 
-/// The members of an epoch: those of its base and what changed, as far as the base is surely known (SPEC §7.10).
+/// The members of an epoch: how they differ from those of its base, or from the floor (SPEC §7.10).
 #[derive(Serialize, Deserialize)]
-enum Listing {
-    All(Vec<Leaf>),
-    SinceBase { gone: Vec<LeafIndex>, new: Vec<Leaf> },
+struct Listing {
+    on_floor: bool,
+    gone: Vec<LeafIndex>,
+    new: Vec<Leaf>,
 }
 
 impl Listing {
-    fn of(epoch: &Epoch, base: Option<&Epoch>) -> Self {
-        // Where this device came in, its base may be an epoch that it is never told of.
-        let Some(base) = base.filter(|_| !epoch.entry) else {
-            return Self::All(epoch.members.iter().cloned().collect());
-        };
+    fn of(epoch: &Epoch, base: Option<&Epoch>, floor: &Members) -> Self {
         let (mut gone, mut new) = (Vec::new(), Vec::new());
-        for place in base.members.difference(&epoch.members) {
+        for place in base.map_or(floor, |base| &base.members).difference(&epoch.members) {
             match (place.gone, place.new) {
                 (Some(leaf), None) => gone.push(leaf.index),
                 (_, leaf) => new.extend(leaf.cloned()),
             }
         }
-        Self::SinceBase { gone, new }
+        Self { on_floor: base.is_none(), gone, new }
     }
 
     /// `None` if it goes on from a base that there is no record of.
-    fn restore(self, base: Option<&Members>, near: &Members) -> Option<Members> {
-        match self {
-            Self::All(leaves) => Some(near.following(leaves)),
-            Self::SinceBase { gone, new } => Some(base?.with(gone, new)),
-        }
+    fn restore(self, base: Option<&Members>, floor: &Members) -> Option<Members> {
+        let before = if self.on_floor { floor } else { base? };
+        Some(before.with(self.gone, self.new))
     }
 }
 
@@ -122,8 +122,7 @@ fn bare(secret: Option<&Secret>) -> Option<ByteBuf> {
 }
 
 impl EpochRecord {
-    fn of(epoch: &Epoch, base: Option<&Epoch>) -> Self {
-        let members = Listing::of(epoch, base);
+    fn of(epoch: &Epoch, members: Listing) -> Self {
         let epoch = epoch.clone();
         Self {
             members,
@@ -150,6 +149,12 @@ impl EpochRecord {
             equivocation: epoch.equivocation,
             granted: epoch.granted,
         }
+    }
+
+    fn without_members(mut self) -> (Self, Listing) {
+        let none = Listing { on_floor: true, gone: Vec::new(), new: Vec::new() };
+        let members = std::mem::replace(&mut self.members, none);
+        (self, members)
     }
 
     fn restore(self, members: Members) -> Option<Epoch> {
@@ -183,20 +188,18 @@ impl EpochRecord {
 }
 
 /// The DAG of these records; `None` if they are not those of one.
-fn restore(records: Vec<EpochRecord>, desired: Desired) -> Option<Dag> {
+fn restore(records: Vec<EpochRecord>, past: Past, desired: Desired) -> Option<Dag> {
     let sorted = parents_first(records, |record| {
         (record.id, record.base.iter().chain(&record.resolves).map(|parent| parent.id).collect())
     });
-    let (mut members, mut near) = (BTreeMap::new(), Members::default());
-    let mut epochs = Vec::new();
-    for mut record in sorted? {
+    let (mut members, mut epochs) = (BTreeMap::new(), Vec::new());
+    for (record, listing) in sorted?.into_iter().map(EpochRecord::without_members) {
         let base = record.base.as_ref().and_then(|base| members.get(&base.id));
-        let listing = std::mem::replace(&mut record.members, Listing::All(Vec::new()));
-        near = listing.restore(base, &near)?;
-        members.insert(record.id, near.clone());
-        epochs.push(record.restore(near.clone())?);
+        let here = listing.restore(base, &past.floor)?;
+        members.insert(record.id, here.clone());
+        epochs.push(record.restore(here)?);
     }
-    Dag::of(epochs, desired)
+    Dag::of(epochs, past, desired)
 }
 
 fn scan<R: Records>(records: &R, table: Table, prefix: &[u8]) -> Result<Vec<Entry>, LoadError<R::Error>> {
@@ -236,6 +239,8 @@ impl Group {
             due_since: self.due_since,
             last_sent: self.last_sent,
             heard: self.heard,
+            joined: self.dag.past().joined,
+            returned: self.dag.past().returned,
         };
         Write::put(GROUP, self.prefix(), to_record(VERSION, &record))
     }
@@ -251,8 +256,33 @@ impl Group {
 
     pub(super) fn epoch_record(&self, id: &EpochId) -> Option<Write> {
         let epoch = self.dag.get(id)?;
-        let base = epoch.base.as_ref().and_then(|base| self.dag.get(&base.id));
-        Some(Write::put(EPOCH, self.key(&[&id.0]), to_record(VERSION, &EpochRecord::of(epoch, base))))
+        let base = epoch.base.as_ref().filter(|_| !self.is_on_floor(epoch)).and_then(|base| self.dag.get(&base.id));
+        let members = Listing::of(epoch, base, &self.dag.past().floor);
+        Some(Write::put(EPOCH, self.key(&[&id.0]), to_record(VERSION, &EpochRecord::of(epoch, members))))
+    }
+
+    /// Whether the members of an epoch are written as the difference to the floor. Where this device came in its base may
+    /// be an epoch that it is never told of.
+    pub(super) fn is_on_floor(&self, epoch: &Epoch) -> bool {
+        epoch.entry || epoch.base.as_ref().is_none_or(|base| self.dag.get(&base.id).is_none())
+    }
+
+    pub(super) fn page_record(&self, page: u32) -> Write {
+        put_raw(VERSION, PAST, self.key(&[&page.to_be_bytes()]), &self.dag.past().page(page))
+    }
+
+    pub(super) fn forget_page(&self, page: u32) -> Write {
+        Write::delete(PAST, self.key(&[&page.to_be_bytes()]))
+    }
+
+    /// What changed in the floor.
+    pub(super) fn floor_records(&self, before: &Members) -> Vec<Write> {
+        let key = |index: LeafIndex| self.key(&[&index.0.to_be_bytes()]);
+        let record = |place: Difference<'_>| match (place.gone, place.new) {
+            (_, Some(leaf)) => Some(Write::put(FLOOR, key(leaf.index), to_record(VERSION, leaf))),
+            (gone, None) => gone.map(|leaf| Write::delete(FLOOR, key(leaf.index))),
+        };
+        before.difference(&self.dag.past().floor).filter_map(record).collect()
     }
 
     pub(super) fn traffic_record(&self, id: &EpochId) -> Option<Write> {
@@ -283,6 +313,10 @@ impl Group {
     /// Keeps a new epoch: stub, state and commit, in one transaction with everything else of the batch.
     pub(super) fn insert(&mut self, epoch: Epoch, entered: Option<Entered>, commit: Option<&[u8]>, batch: &mut Batch) {
         let id = epoch.id;
+        if self.dag.is_empty() {
+            self.dag.set_floor(epoch.members.clone());
+            batch.writes.extend(self.floor_records(&Members::default()));
+        }
         self.dag.insert(epoch);
         batch.writes.extend(self.epoch_record(&id));
         if let Some(entered) = entered {
@@ -294,6 +328,7 @@ impl Group {
         }
         self.open_again(&id, batch);
         self.retain(batch);
+        self.settle_past(batch);
         #[cfg(dmls_mutants)]
         if !defence::on("F4") {
             self.drop_losers(batch);
@@ -305,7 +340,7 @@ impl Group {
     fn drop_losers(&mut self, batch: &mut Batch) {
         let Some(winner) = self.canonical() else { return };
         let line = self.dag.ancestry(&winner);
-        let losers: Vec<_> = self.dag.iter().map(|epoch| epoch.id).filter(|id| !line.contains(id)).collect();
+        let losers: Vec<_> = self.dag.epochs().map(|epoch| epoch.id).filter(|id| !line.contains(id)).collect();
         losers.iter().for_each(|id| self.let_go(id, batch));
     }
 
@@ -338,19 +373,27 @@ impl Group {
         records: &R,
     ) -> Result<Self, LoadError<R::Error>> {
         let mut this = Self::new(group, own, settings);
-        let prefix = this.prefix();
+        let (prefix, mut past) = (this.prefix(), Past::default());
         if let Some(bytes) = records.get(GROUP, &prefix).map_err(LoadError::Store)? {
             let record: GroupRecord = read(GROUP, &bytes)?;
             this.departures = record.departures.into_iter().collect();
             this.due_since = record.due_since;
             this.last_sent = record.last_sent;
             this.heard = record.heard;
+            (past.joined, past.returned) = (record.joined, record.returned);
         }
         let desired = records.get(GROUP, &this.key(&[DESIRED])).map_err(LoadError::Store)?;
         let desired = desired.map(|bytes| read(GROUP, &bytes)).transpose()?.unwrap_or_default();
+        for (key, bytes) in scan(records, PAST, &prefix)? {
+            let number = key.get(prefix.len()..).and_then(|rest| rest.try_into().ok()).map(u32::from_be_bytes);
+            let page = read_raw(PAST, &key, &bytes)?;
+            number.and_then(|number| past.read(number, &page)).ok_or(LoadError::Damaged(PAST.0))?;
+        }
+        let floor = scan(records, FLOOR, &prefix)?;
+        past.floor = floor.iter().map(|(_, bytes)| read(FLOOR, bytes)).collect::<Result<_, _>>()?;
         let epochs = scan(records, EPOCH, &prefix)?;
         let epochs = epochs.iter().map(|(_, bytes)| read(EPOCH, bytes)).collect::<Result<_, _>>()?;
-        this.dag = restore(epochs, desired).ok_or(LoadError::Damaged(EPOCH.0))?;
+        this.dag = restore(epochs, past, desired).ok_or(LoadError::Damaged(EPOCH.0))?;
         for (_, bytes) in scan(records, PENDING, &prefix)? {
             this.pending.insert(read(PENDING, &bytes)?);
         }

@@ -38,7 +38,7 @@ pub(super) struct Closed {
     pub(super) parents: Vec<EpochId>,
     /// Gives the ids of the epochs that are built on it.
     pub(super) proof: BaseProof,
-    /// Who made it; `None` on a closed base, whose leaves are not known.
+    /// Who made it; `None` on a closed base or a stub, whose leaves are not known.
     pub(super) by: Option<Device>,
     /// Who brought it, for the caps.
     pub(super) from: String,
@@ -57,21 +57,13 @@ impl Group {
         now: Timestamp,
         batch: &mut Batch,
     ) {
-        let Some(by) = by else { return };
         let id = wire::epoch_id(self.id.as_bytes(), &proof);
-        if self.closed.contains_key(&id) || self.dag.get(&id).is_some() || !self.has_room_for_closed(from, batch) {
+        if self.closed.contains_key(&id) || self.knows(&id) || !self.has_room_for_closed(from, batch) {
             return;
         }
         let height = self.child_height(data);
-        let epoch = Closed {
-            id,
-            height,
-            parents: parents(data),
-            proof,
-            by: Some(by.clone()),
-            from: from.to_owned(),
-            since: now,
-        };
+        let epoch =
+            Closed { id, height, parents: parents(data), proof, by: by.cloned(), from: from.to_owned(), since: now };
         batch.writes.push(self.closed_record(&epoch));
         self.closed.insert(id, epoch);
     }
@@ -141,7 +133,7 @@ impl Group {
         let (proof, by) = match (self.dag.get(&data.base.id), closed.get(&data.base.id)) {
             (Some(base), _) => (frame.child_of(&base.proof), Some(super::commits::blame(base, frame.sender)?)),
             (None, Some(base)) => (frame.child_of(&base.proof), None),
-            (None, None) => return None,
+            (None, None) => (frame.child_of(&self.dag.past().get(&data.base.id)?.proof), None),
         };
         let known = |id: &EpochId| closed.get(id).map(|epoch| epoch.height);
         let heights = data.resolves.iter().chain([&data.base]);
@@ -158,7 +150,7 @@ impl Group {
     }
 
     /// Those of `closed` that an eligible head descends from, by base or resolves, also through one another.
-    fn reached(&self, closed: &BTreeMap<EpochId, Closed>) -> BTreeSet<EpochId> {
+    pub(super) fn reached(&self, closed: &BTreeMap<EpochId, Closed>) -> BTreeSet<EpochId> {
         let heads = eligible(&self.dag).into_iter().map(|head| head.id);
         let wanted: BTreeSet<_> = closed.keys().copied().collect();
         let beyond = |id: &EpochId| closed.get(id).map(|epoch| epoch.parents.clone()).unwrap_or_default();

@@ -137,7 +137,7 @@ impl Group {
         self.canonical().is_some()
     }
 
-    /// All known epochs, parents before children.
+    /// All epochs that are known in full, parents before children.
     pub fn epochs(&self) -> Vec<EpochInfo> {
         let canonical = self.canonical();
         let known = self.dag.sorted().filter(|epoch| !epoch.abandoned);
@@ -156,7 +156,12 @@ impl Group {
 
     /// Whether an epoch was accepted here.
     pub fn knows(&self, id: &EpochId) -> bool {
-        self.dag.get(id).is_some()
+        self.dag.proof(id).is_some()
+    }
+
+    /// Whether this device ever came back by external commit, in place of a leaf that it had.
+    pub fn has_returned(&self) -> bool {
+        self.dag.has_returned()
     }
 
     /// Whether this device holds an epoch's secrets.
@@ -182,8 +187,10 @@ impl Group {
         if let Some(epoch) = self.dag.get(id) {
             return self.standing_in(epoch);
         }
-        let joined = self.joined_at().and_then(|joined| self.dag.get(&joined)).and_then(|epoch| epoch.base.as_ref());
-        if joined.is_some_and(|base| base.id == *id) {
+        if let Some(stub) = self.dag.past().get(id) {
+            return if stub.removed { Standing::Removed } else { Standing::Gone };
+        }
+        if self.dag.before_join() == Some(*id) {
             return Standing::BeforeJoin;
         }
         match self.dag.named(id) {

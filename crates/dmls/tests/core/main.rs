@@ -7,6 +7,7 @@ mod edges;
 mod hostile;
 mod long_talk;
 mod order;
+mod past;
 mod properties;
 mod rejoin;
 mod rules;

@@ -67,6 +67,8 @@ pub struct Peer {
 
 /// The room, its servers and its devices.
 pub struct World {
+    /// Those of every group that begins or is read back from now on.
+    pub settings: Settings,
     pub peers: BTreeMap<String, Peer>,
     events: Vec<Posted>,
     published: BTreeMap<Device, Vec<Vec<u8>>>,
@@ -83,6 +85,7 @@ pub struct World {
 impl World {
     pub fn new() -> Self {
         Self {
+            settings: Settings::default(),
             peers: BTreeMap::new(),
             events: Vec::new(),
             published: BTreeMap::new(),
@@ -122,7 +125,7 @@ impl World {
         let mut store = MemoryStore::new();
         let made = packages.generate(&own, 12, false, &mut rng).unwrap().persist(&mut store).unwrap();
         self.published.insert(own.device().clone(), made.into_iter().map(|package| package.bytes).collect());
-        let group = Group::new(room(), own.clone(), Settings::default());
+        let group = Group::new(room(), own.clone(), self.settings.clone());
         let peer = Peer {
             own,
             group,
@@ -399,7 +402,7 @@ impl World {
     /// Drops the group in memory and reads it back from the store.
     pub fn restart(&mut self, name: &str) {
         let peer = self.peers.get_mut(name).unwrap();
-        peer.group = Group::load(room(), peer.own.clone(), Settings::default(), &peer.store).unwrap();
+        peer.group = Group::load(room(), peer.own.clone(), self.settings.clone(), &peer.store).unwrap();
         peer.packages = KeyPackages::load(&peer.store).unwrap();
     }
 
