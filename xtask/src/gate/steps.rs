@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::cargo::{cargo, run, run_tests, works};
+use super::cargo::{cargo, output, root, run, run_tests, works};
 use super::counts::Counts;
 use super::error::Error;
 use super::metadata::{Dependency, Kind, Metadata, Package};
@@ -28,13 +28,14 @@ struct Step {
 }
 
 /// Text and metadata first. Clippy and docs share what `cargo check` makes, build and tests share the rest.
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     Step { name: "tools", run: tools },
     Step { name: "format", run: format },
     Step { name: "spec", run: |_, _| spec() },
     Step { name: "mls", run: |_, _| mls() },
     Step { name: "arrows", run: |_, _| arrows() },
     Step { name: "licences", run: |_, _| licences() },
+    Step { name: "fuzz lock", run: fuzz_lock },
     Step { name: "clippy", run: clippy },
     Step { name: "docs", run: docs },
     Step { name: "build", run: build },
@@ -106,6 +107,14 @@ fn format(_: Scope, _: &mut Counts) -> Result<String, Error> {
         command.args(["--", "--color", "never"]);
     }
     run(command).map(|()| String::new())
+}
+
+/// The fuzz targets are no part of the workspace: what the crates depend on may have moved on without them.
+fn fuzz_lock(_: Scope, _: &mut Counts) -> Result<String, Error> {
+    let manifest = root().join("fuzz").join("Cargo.toml");
+    let mut command = cargo(&["tree", "--locked", "--quiet", "--depth", "0", "--manifest-path"]);
+    command.arg(manifest);
+    output(command).map(|_| String::new())
 }
 
 fn clippy(_: Scope, _: &mut Counts) -> Result<String, Error> {
