@@ -13,6 +13,7 @@ pub mod module;
 pub mod past;
 pub mod peers;
 pub mod report;
+pub mod room;
 pub mod roster;
 pub mod run;
 mod seeded;

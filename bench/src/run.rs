@@ -12,7 +12,7 @@ use crate::peers::beekem::BeeKem;
 use crate::peers::megolm;
 use crate::peers::mls_rs::MlsRs;
 use crate::peers::openmls::OpenMls;
-use crate::report::ROOM;
+use crate::room;
 use crate::roster::{FEWEST, Roster};
 use crate::sheet::{CORE, LIMIT, Sheet, say};
 
@@ -59,7 +59,9 @@ pub fn run(plan: &Plan) -> Result<Sheet, Failure> {
     if plan.has(CORE) {
         told("past", past.n, CORE, past::known(past, &plan.known, &mut sheet), &mut sheet);
     }
-    sheet.miss(ROOM, 0, CORE, "only its group is loaded here, from SQLite; messages to show are the binding's");
+    if let Some(most) = plan.known.iter().max().filter(|_| plan.has(CORE)) {
+        told("room", 2, CORE, room::old(*most, &mut sheet), &mut sheet);
+    }
     Ok(sheet)
 }
 

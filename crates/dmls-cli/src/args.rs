@@ -247,6 +247,9 @@ pub struct Messages {
     /// Show for each message the devices that can read it
     #[arg(long)]
     pub readers: bool,
+    /// Only the newest so many
+    #[arg(short = 'n', long = "newest", value_name = "N", conflicts_with = "event")]
+    pub newest: Option<usize>,
     /// Only this event; exit code 5 if it cannot be read
     #[arg(long, value_name = "EVENT")]
     pub event: Option<String>,

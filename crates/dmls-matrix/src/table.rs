@@ -94,8 +94,16 @@ pub(crate) fn scan<T: DeserializeOwned, R: Records>(
     table: Table,
     room: &RoomId,
 ) -> Result<Vec<Keyed<T>>, Error<R::Error>> {
-    let prefix = room_key(room);
-    let entries = records.scan(table, &prefix).map_err(Error::Store)?;
+    scan_under(records, table, &room_key(room))
+}
+
+/// All records whose keys begin so, with the rest of their keys.
+pub(crate) fn scan_under<T: DeserializeOwned, R: Records>(
+    records: &R,
+    table: Table,
+    prefix: &[u8],
+) -> Result<Vec<Keyed<T>>, Error<R::Error>> {
+    let entries = records.scan(table, prefix).map_err(Error::Store)?;
     let read = |(key, value): (Vec<u8>, Zeroizing<Vec<u8>>)| {
         Ok((key.get(prefix.len()..).unwrap_or_default().to_vec(), parse(table, &value)?))
     };

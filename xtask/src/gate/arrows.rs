@@ -24,7 +24,7 @@ const LAYERS: [Layer; 8] = [
         uses: &["dmls", "dmls-store", "dmls-matrix", "dmls-sim", "dmls-client"],
         tests_use: &["xtask"],
     },
-    Layer { name: "dmls-bench", uses: &["dmls", "dmls-store"], tests_use: &[] },
+    Layer { name: "dmls-bench", uses: &["dmls", "dmls-store", "dmls-matrix", "dmls-sim"], tests_use: &[] },
     Layer { name: "xtask", uses: &[], tests_use: &[] },
 ];
 

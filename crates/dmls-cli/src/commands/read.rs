@@ -25,7 +25,10 @@ pub fn rooms(context: &Context) -> Result<(), Failure> {
 pub fn messages(context: &Context, wanted: &Messages) -> Result<(), Failure> {
     let mut local = context.local()?;
     let room = local.room(&wanted.room)?;
-    let mut rows = local.machine().messages(&room)?;
+    let mut rows = match wanted.newest {
+        Some(most) => local.machine().newest_messages(&room, most)?,
+        None => local.machine().messages(&room)?,
+    };
     if let Some(event) = &wanted.event {
         rows.retain(|row| row.event_id.as_ref() == Some(event));
         if rows.is_empty() {

@@ -44,6 +44,24 @@ impl<J: Journal> Machine<J> {
         Ok(rows.into_iter().map(|(_, row)| state.message(row, &mut codes)).collect())
     }
 
+    /// The newest messages of a room, at most so many, oldest first: what lies before them is not read.
+    pub fn newest_messages(&mut self, room: &RoomId, most: usize) -> Result<Vec<MessageRow>, Error<J::Error>> {
+        self.known_room(room)?.ok_or_else(|| Error::UnknownRoom(room.clone()))?;
+        let Some(state) = self.rooms.get(room) else { return Err(Error::UnknownRoom(room.clone())) };
+        let mut rows: Vec<RowRecord> = Vec::new();
+        for major in (0..state.marks.next_major).rev() {
+            if rows.len() >= most {
+                break;
+            }
+            let prefix = table::key_in(room, &major.to_be_bytes());
+            let batch = table::scan_under(&self.journal, table::MESSAGE, &prefix)?;
+            rows.extend(batch.into_iter().rev().map(|(_, row)| row));
+        }
+        rows.truncate(most);
+        let mut codes = BTreeMap::new();
+        Ok(rows.into_iter().rev().map(|row| state.message(row, &mut codes)).collect())
+    }
+
     /// One of this device's own messages.
     pub fn own_message(&mut self, room: &RoomId, id: &MessageId) -> Result<Option<MessageRow>, Error<J::Error>> {
         let own = self.account.device.clone();

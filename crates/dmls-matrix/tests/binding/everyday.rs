@@ -40,6 +40,26 @@ fn two_people_talk() {
 }
 
 #[test]
+fn the_newest_messages_are_the_end_of_all() {
+    let (mut world, room) = alice_and_bob();
+    for number in 0..7 {
+        world.send(["alice", "bob"][number % 2], &room, &format!("{number}"));
+        // Some come one by one, some in one sync.
+        if number % 3 == 0 {
+            world.settle();
+        }
+    }
+    world.settle();
+    for name in ["alice", "bob"] {
+        let all = world.messages(name, &room);
+        for most in 0..10 {
+            let newest = world.client(name).machine.newest_messages(&room, most).unwrap();
+            assert_eq!(newest, all[all.len().saturating_sub(most)..], "{name}, {most}");
+        }
+    }
+}
+
+#[test]
 fn a_second_device_reads_on_from_where_it_came_in() {
     let (mut world, room) = alice_and_bob();
     world.send("alice", &room, "before");
