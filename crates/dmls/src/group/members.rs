@@ -25,9 +25,9 @@ impl Group {
             return Verdict::Known;
         }
         let joined = self.dag.desired().of_user(&user).next().map(|(_, facts)| facts.joined.clone());
-        self.departures
-            .insert(event, Departure { order: self.departures.len(), user, joined, removed: BTreeSet::new() });
-        batch.writes.push(self.group_record());
+        let departure = Departure { order: self.departures.len(), user, joined, removed: BTreeSet::new() };
+        self.departures.insert(event.clone(), departure);
+        batch.writes.extend(self.departure_record(&event));
         Verdict::Applied(Applied::Fact)
     }
 

@@ -52,7 +52,7 @@ impl Group {
         for epoch in &turned.epochs {
             self.commit_bytes.remove(&epoch.id);
             batch.writes.extend([EPOCH, COMMIT].map(|table| Write::delete(table, self.key(&[&epoch.id.0]))));
-            self.note_carried_out(epoch);
+            self.note_carried_out(epoch, batch);
             self.note_answered(epoch, batch);
         }
         self.drop_counts(batch);
@@ -67,10 +67,11 @@ impl Group {
     }
 
     /// A membership that ended, and whose devices were removed for that, stays ended (SPEC §5.4).
-    fn note_carried_out(&mut self, epoch: &Epoch) {
+    fn note_carried_out(&mut self, epoch: &Epoch, batch: &mut Batch) {
         for removal in &epoch.removed {
             if let Some(departure) = self.departures.get_mut(&removal.event) {
                 departure.removed.insert(removal.device.clone());
+                batch.writes.extend(self.departure_record(&removal.event));
             }
         }
     }

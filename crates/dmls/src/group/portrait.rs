@@ -29,6 +29,7 @@ impl Group {
     /// All records that the group would write now.
     pub fn portrait(&self) -> Portrait {
         let mut writes = vec![self.group_record(), self.desired_record()];
+        writes.extend(self.departures.keys().filter_map(|event| self.departure_record(event)));
         writes.extend(self.dag.past().pages().map(|page| self.page_record(page)));
         writes.extend(self.floor_records(&Members::default()));
         writes.extend(self.dag.epochs().filter_map(|epoch| self.epoch_record(&epoch.id)));

@@ -1,4 +1,4 @@
-//! The persistent form of a group: versioned records in eight tables (docs/STORAGE.md).
+//! The persistent form of a group: versioned records in nine tables (docs/STORAGE.md).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde_bytes::ByteBuf;
 use zeroize::Zeroizing;
 
 use super::rejoin::Closed;
-use super::{Batch, Departure, Group, Settings};
+use super::{Batch, Group, Settings};
 use crate::codec::{from_raw, from_record, put_raw, to_record};
 use crate::dag::{Dag, Epoch, Joined, Past, Removal, parents_first};
 use crate::defence;
@@ -24,8 +24,10 @@ use crate::mls::Entered;
 use crate::pending::Waiting;
 use crate::secret::Secret;
 
-/// Two records a group: departures and deadlines; D.
+/// Two records a group: deadlines and places; D.
 pub(crate) const GROUP: Table = Table("dmls.group");
+/// One record an end of a membership.
+pub(crate) const DEPARTURE: Table = Table("dmls.departure");
 /// One record an epoch that is known in full.
 pub(crate) const EPOCH: Table = Table("dmls.epoch");
 /// Stubs, a page of them a record.
@@ -55,7 +57,6 @@ pub(super) struct Traffic {
 
 #[derive(Serialize, Deserialize)]
 struct GroupRecord {
-    departures: Vec<(Locator, Departure)>,
     due_since: Option<Timestamp>,
     last_sent: Option<EpochId>,
     heard: Option<Timestamp>,
@@ -235,7 +236,6 @@ impl Group {
 
     pub(super) fn group_record(&self) -> Write {
         let record = GroupRecord {
-            departures: self.departures.iter().map(|(event, left)| (event.clone(), left.clone())).collect(),
             due_since: self.due_since,
             last_sent: self.last_sent,
             heard: self.heard,
@@ -243,6 +243,11 @@ impl Group {
             returned: self.dag.past().returned,
         };
         Write::put(GROUP, self.prefix(), to_record(VERSION, &record))
+    }
+
+    pub(super) fn departure_record(&self, event: &Locator) -> Option<Write> {
+        let departure = self.departures.get(event)?;
+        Some(Write::put(DEPARTURE, self.key(&[event.0.as_bytes()]), to_record(VERSION, departure)))
     }
 
     /// D, apart from the rest, which changes far more often.
@@ -376,11 +381,15 @@ impl Group {
         let (prefix, mut past) = (this.prefix(), Past::default());
         if let Some(bytes) = records.get(GROUP, &prefix).map_err(LoadError::Store)? {
             let record: GroupRecord = read(GROUP, &bytes)?;
-            this.departures = record.departures.into_iter().collect();
             this.due_since = record.due_since;
             this.last_sent = record.last_sent;
             this.heard = record.heard;
             (past.joined, past.returned) = (record.joined, record.returned);
+        }
+        for (key, bytes) in scan(records, DEPARTURE, &prefix)? {
+            let event = key.get(prefix.len()..).and_then(|rest| String::from_utf8(rest.to_vec()).ok());
+            let event = Locator(event.ok_or(LoadError::Damaged(DEPARTURE.0))?);
+            this.departures.insert(event, read(DEPARTURE, &bytes)?);
         }
         let desired = records.get(GROUP, &this.key(&[DESIRED])).map_err(LoadError::Store)?;
         let desired = desired.map(|bytes| read(GROUP, &bytes)).transpose()?.unwrap_or_default();
