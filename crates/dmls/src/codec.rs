@@ -3,16 +3,37 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use tls_codec::Serialize as _;
 use zeroize::Zeroizing;
 
 use crate::error::LoadError;
 use crate::journal::{Table, Write};
 
+/// What is written before the bytes of `opaque<V>`: how many they are, in the shortest form (RFC 9420 §2.1.2).
+pub(crate) struct Length {
+    bytes: [u8; 4],
+    from: usize,
+}
+
+impl Length {
+    pub(crate) fn new(length: usize) -> Self {
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        let (written, from) = match length {
+            0..64 => (length, 3),
+            64..16_384 => (length | 0x4000, 2),
+            _ => (length | 0x8000_0000, 0),
+        };
+        Self { bytes: written.to_be_bytes(), from }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.bytes[self.from..]
+    }
+}
+
 /// Appends `bytes` as `opaque<V>` (RFC 9420 §2.1.2).
 pub(crate) fn push_vector(out: &mut Vec<u8>, bytes: &[u8]) {
-    // A vector under 2^30 bytes into memory cannot fail.
-    let _ = tls_codec::VLByteSlice(bytes).tls_serialize(out);
+    out.extend_from_slice(Length::new(bytes.len()).as_slice());
+    out.extend_from_slice(bytes);
 }
 
 /// Why a stored record could not be read.
@@ -32,9 +53,13 @@ impl RecordError {
     }
 }
 
+/// Most records are shorter, and do not grow while they are written.
+const SMALL_RECORD: usize = 64;
+
 /// A record: one version byte, then CBOR.
 pub(crate) fn to_record<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
-    let mut out = vec![version];
+    let mut out = Vec::with_capacity(SMALL_RECORD);
+    out.push(version);
     // Serialising our own plain structs into memory cannot fail.
     let _ = ciborium::into_writer(value, &mut out);
     out
@@ -72,10 +97,10 @@ pub(crate) fn from_raw(known: u8, table: Table, key: &[u8], record: &[u8]) -> Re
 const DIGEST: usize = 32;
 
 fn digest(table: Table, key: &[u8], bytes: &[u8]) -> [u8; DIGEST] {
-    let mut place = Vec::new();
-    push_vector(&mut place, table.0.as_bytes());
-    push_vector(&mut place, key);
-    Sha256::new_with_prefix(place).chain_update(bytes).finalize().into()
+    let hash = [table.0.as_bytes(), key]
+        .into_iter()
+        .fold(Sha256::new(), |hash, part| hash.chain_update(Length::new(part.len()).as_slice()).chain_update(part));
+    hash.chain_update(bytes).finalize().into()
 }
 
 #[cfg(test)]

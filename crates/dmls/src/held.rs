@@ -89,7 +89,8 @@ impl HeldEpochs {
     }
 
     fn key(&self, parts: &[&[u8]]) -> Vec<u8> {
-        let mut key = self.prefix.clone();
+        let mut key = Vec::with_capacity(self.prefix.len() + parts.iter().map(|part| part.len()).sum::<usize>());
+        key.extend_from_slice(&self.prefix);
         parts.iter().for_each(|part| key.extend(*part));
         key
     }

@@ -6,14 +6,14 @@
 use std::fmt;
 
 use aes_gcm::Aes128Gcm;
-use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::aead::{Aead, AeadInPlace, KeyInit, Payload};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use hpke::aead::{AeadCtxR, AesGcm128};
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
 use hpke::rand_core::{CryptoRng, RngCore};
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, PskBundle, Serializable, setup_receiver, setup_sender};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// What an operation on keys fails with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +58,12 @@ pub trait Signer: Send + Sync {
     fn sign(&self, message: &[u8]) -> [u8; 64];
 }
 
+/// The signature key of another device, decoded once.
+pub trait Verifier: Send + Sync {
+    /// Whether `signature` is the one by this key over `message`; the same answer for everybody.
+    fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool;
+}
+
 /// KEM, HPKE, AEAD and signatures of one cipher suite. Hashes and the KDF are SHA-256 and HKDF.
 pub trait Suite: fmt::Debug + Send + Sync {
     /// The registered number (RFC 9420 §17.1).
@@ -92,11 +98,14 @@ pub trait Suite: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`SuiteError::Key`] if the suite refuses a key.
     fn decapsulate(&self, private: &[u8; 32], enc: &[u8], label: &[u8]) -> Result<Seed, SuiteError>;
-    /// Encrypts with a key and a nonce that are used once.
-    fn encrypt(&self, key: &[u8; 16], nonce: &[u8; 12], aad: &[u8], text: &[u8]) -> Vec<u8> {
-        let cipher = Aes128Gcm::new(key.into());
+    /// Encrypts with a key and a nonce that are used once; the text becomes the ciphertext in its place.
+    fn encrypt(&self, key: &[u8; 16], nonce: &[u8; 12], aad: &[u8], mut text: Vec<u8>) -> Vec<u8> {
+        let done = Aes128Gcm::new(key.into()).encrypt_in_place(nonce.into(), aad, &mut text);
         // AES-GCM refuses only texts of 64 GiB and more, and what is empty opens nowhere.
-        cipher.encrypt(nonce.into(), Payload { msg: text, aad }).unwrap_or_default()
+        if done.is_err() {
+            text.zeroize();
+        }
+        text
     }
     /// Decrypts what [`Suite::encrypt`] made of the same key, nonce and `aad`.
     ///
@@ -114,8 +123,12 @@ pub trait Suite: fmt::Debug + Send + Sync {
     }
     /// The signature key of a 32-byte seed.
     fn signer(&self, seed: &[u8; 32]) -> Box<dyn Signer>;
+    /// The key of these bytes, to verify many signatures with; `None` if the suite refuses it.
+    fn verifier(&self, key: &[u8; 32]) -> Option<Box<dyn Verifier>>;
     /// Whether `signature` is the one by `key` over `message`; the same answer for everybody.
-    fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool;
+    fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+        self.verifier(key).is_some_and(|key| key.verify(message, signature))
+    }
 }
 
 /// MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 (RFC 9420 §17.1), suite 1.
@@ -195,8 +208,9 @@ impl Suite for Classical {
         Box::new(Ed25519(SigningKey::from_bytes(seed)))
     }
 
-    fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-        strict_key(key).is_some_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
+    fn verifier(&self, key: &[u8; 32]) -> Option<Box<dyn Verifier>> {
+        let key = strict_key(key)?;
+        Some(Box::new(key))
     }
 }
 
@@ -213,6 +227,12 @@ impl Signer for Ed25519 {
 
     fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.0.sign(message).to_bytes()
+    }
+}
+
+impl Verifier for VerifyingKey {
+    fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        self.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
     }
 }
 

@@ -213,12 +213,17 @@ pub struct MessageData {
 
 impl MessageData {
     /// `heads` are all heads that the sender knows; the first ones are named.
-    pub(crate) fn new(epoch: EpochId, sequence: Sequence, heads: &[EpochId], left: Option<Left>) -> Self {
+    pub(crate) fn new<'a>(
+        epoch: EpochId,
+        sequence: Sequence,
+        heads: impl ExactSizeIterator<Item = &'a EpochId>,
+        left: Option<Left>,
+    ) -> Self {
         Self {
             epoch: epoch.0,
             sequence: sequence.0,
             heads: u16::try_from(heads.len()).unwrap_or(u16::MAX),
-            head_ids: heads.iter().take(MAX_HEAD_IDS).map(EpochId::short).collect(),
+            head_ids: heads.take(MAX_HEAD_IDS).map(EpochId::short).collect(),
             left,
         }
     }
@@ -246,7 +251,8 @@ impl MessageData {
 }
 
 fn encode<T: tls_codec::Serialize>(value: &T) -> Vec<u8> {
-    let mut out = vec![VERSION];
+    let mut out = Vec::with_capacity(1 + value.tls_serialized_len());
+    out.push(VERSION);
     // Plain structs of bounded size into memory cannot fail.
     let _ = value.tls_serialize(&mut out);
     out

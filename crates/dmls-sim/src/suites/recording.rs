@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use dmls::suite::{Binding, Sealed, Seed, Signer, Suite, SuiteError};
+use dmls::suite::{Binding, Sealed, Seed, Signer, Suite, SuiteError, Verifier};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -64,7 +64,7 @@ impl Suite for Recording {
         self.0.decapsulate(private, enc, label)
     }
 
-    fn encrypt(&self, key: &[u8; 16], nonce: &[u8; 12], aad: &[u8], text: &[u8]) -> Vec<u8> {
+    fn encrypt(&self, key: &[u8; 16], nonce: &[u8; 12], aad: &[u8], text: Vec<u8>) -> Vec<u8> {
         let ciphertext = self.0.encrypt(key, nonce, aad, text);
         note(&[key], nonce, &ciphertext);
         ciphertext
@@ -74,8 +74,8 @@ impl Suite for Recording {
         self.0.signer(seed)
     }
 
-    fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-        self.0.verify(key, message, signature)
+    fn verifier(&self, key: &[u8; 32]) -> Option<Box<dyn Verifier>> {
+        self.0.verifier(key)
     }
 }
 

@@ -4,7 +4,7 @@
 //! open with it. But what was changed, or is meant for another key, is refused as with real cryptography, so that every
 //! verdict is the same. Hashes, HKDF, AES-GCM and the signatures of devices' own Matrix keys stay real.
 
-use dmls::suite::{Binding, Sealed, Seed, Signer, Suite, SuiteError};
+use dmls::suite::{Binding, Sealed, Seed, Signer, Suite, SuiteError, Verifier};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -75,7 +75,7 @@ impl Suite for StandIn {
     fn seal(&self, recipient: &[u8], to: Binding<'_>, text: &[u8], ephemeral: &Seed) -> Result<Sealed, SuiteError> {
         let enc = encapsulated(ephemeral);
         let (key, nonce) = parts(&shared(recipient, &enc, to));
-        let ciphertext = self.encrypt(&key, &nonce, b"", text);
+        let ciphertext = self.encrypt(&key, &nonce, b"", text.to_vec());
         Ok(Sealed { enc, ciphertext })
     }
 
@@ -105,8 +105,16 @@ impl Suite for StandIn {
         Box::new(Key { seed: Zeroizing::new(*seed), public })
     }
 
-    fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-        signature_of(key, message) == *signature
+    fn verifier(&self, key: &[u8; 32]) -> Option<Box<dyn Verifier>> {
+        Some(Box::new(PublicKey(*key)))
+    }
+}
+
+struct PublicKey([u8; 32]);
+
+impl Verifier for PublicKey {
+    fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        signature_of(&self.0, message) == *signature
     }
 }
 

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use tls_codec::VLBytes;
-use zeroize::Zeroizing;
 
 use super::commit::{
     CONTENT_LABEL, Entered, Public, apply, ascending, confirmed_hash, enter, membership_content, signed_content,
@@ -199,7 +198,8 @@ impl Seals<'_> {
             edit(&mut parts);
             info = parts.sign(maker.signer);
         }
-        let sealed_info = self.member.welcome_key().seal(maker.suite, b"", body(&info, WireFormat::GroupInfo)?);
+        let sealed_info =
+            self.member.welcome_key().seal(maker.suite, b"", body(&info, WireFormat::GroupInfo)?.to_vec());
         let mut secrets = Vec::new();
         for (index, package) in newcomers {
             let meeting = Place::meeting(*index, epoch.own());
@@ -256,7 +256,7 @@ pub(crate) struct Overheard {
 /// Opens a message and keeps its signature, which holds under every generation; the sender's ratchet passes it.
 pub(crate) fn overhear(epoch: &Epoch, ratchets: &mut Ratchets, bytes: &[u8]) -> Option<Overheard> {
     let private: PrivateMessage = decode(body(bytes, WireFormat::PrivateMessage).ok()?).ok()?;
-    let (suite, key) = (epoch.public.suite, epoch.sender_data_key(&private));
+    let (suite, key) = (epoch.public.suite, epoch.sender_data_key(private.ciphertext.as_slice()));
     let data = key.open(suite, &sender_aad(&private), private.encrypted_sender_data.as_slice()).ok()?;
     let data: SenderData = decode(&data).ok()?;
     let turn = ratchets.turn(data.leaf_index, data.generation).ok()?;
@@ -265,7 +265,12 @@ pub(crate) fn overhear(epoch: &Epoch, ratchets: &mut Ratchets, bytes: &[u8]) -> 
     let (plaintext, signature) = unpadded(&content).ok()?;
     ratchets.advance(turn);
     let authenticated_data = private.authenticated_data.as_slice().to_vec();
-    Some(Overheard { leaf: data.leaf_index, authenticated_data, plaintext: plaintext.to_vec(), signature })
+    Some(Overheard {
+        leaf: data.leaf_index,
+        authenticated_data,
+        plaintext: plaintext.to_vec(),
+        signature: signature.to_vec(),
+    })
 }
 
 /// Seals it; the ratchets are those of whoever sealed.
@@ -289,9 +294,8 @@ pub(crate) fn seal(
         authenticated_data: bent.authenticated_data.clone().into(),
         content: Content::Application(bent.plaintext.clone().into()),
     });
-    let signature = bent
-        .signature
-        .unwrap_or_else(|| crypto::sign(own.maker().signer, CONTENT_LABEL, &epoch.signed(&framed)).to_vec());
+    let signed = signed_content(&framed, WireFormat::PrivateMessage, &encode(&**context));
+    let signature = bent.signature.unwrap_or_else(|| crypto::sign(own.maker().signer, CONTENT_LABEL, &signed).to_vec());
     let mut reuse_guard = [0; 4];
     entropy.fill(&mut reuse_guard)?;
     let mut private = PrivateMessage {
@@ -302,12 +306,12 @@ pub(crate) fn seal(
         encrypted_sender_data: Vec::new().into(),
         ciphertext: Vec::new().into(),
     };
-    let content: Zeroizing<Vec<u8>> = padded(&bent.plaintext, &signature);
-    private.ciphertext = turn.key().guarded(reuse_guard).seal(suite, &content_aad(&private), &content).into();
+    let content = padded(&bent.plaintext, &signature);
+    private.ciphertext = turn.key().guarded(reuse_guard).seal(suite, &content_aad(&private), content).into();
     let generation = bent.generation.unwrap_or(turn.generation());
     let data = encode(&SenderData { leaf_index: bent.leaf, generation, reuse_guard });
-    let key = epoch.sender_data_key(&private);
-    private.encrypted_sender_data = key.seal(suite, &sender_aad(&private), &data).into();
+    let key = epoch.sender_data_key(private.ciphertext.as_slice());
+    private.encrypted_sender_data = key.seal(suite, &sender_aad(&private), data).into();
     ratchets.advance(turn);
     Ok(message(WireFormat::PrivateMessage, &private))
 }

@@ -23,7 +23,7 @@ impl Message {
     /// A message of one's own in the epoch of `state`.
     pub fn of(state: &State, plaintext: &[u8]) -> Self {
         Self {
-            data: MessageData::new(state.id(), Sequence(state.sent), &[state.id()], None),
+            data: MessageData::new(state.id(), Sequence(state.sent), [state.id()].iter(), None),
             authenticated_data: None,
             plaintext: plaintext.to_vec(),
             skip: 0,

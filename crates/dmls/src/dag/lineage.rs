@@ -149,6 +149,9 @@ impl Dag {
     ///
     /// Under another key it is another device, logged in anew, which the commit says nothing of.
     pub(super) fn left_behind<'a>(&'a self, head: &Epoch, comebacks: &Comebacks) -> Vec<&'a Epoch> {
+        if comebacks.0.is_empty() {
+            return Vec::new();
+        }
         let lineage = self.node(&head.id).map(|node| &node.lineage);
         let open = lineage.into_iter().flat_map(|line| line.open.iter()).filter(|id| comebacks.0.contains(*id));
         let elsewhere = lineage.into_iter().flat_map(|line| more_in(&line.external, &comebacks.0));

@@ -239,7 +239,7 @@ impl Dag {
         self.heads.keys().filter_map(|id| self.get(id)).collect()
     }
 
-    pub(crate) fn head_ids(&self) -> impl Iterator<Item = &EpochId> {
+    pub(crate) fn head_ids(&self) -> impl ExactSizeIterator<Item = &EpochId> {
         self.heads.keys()
     }
 

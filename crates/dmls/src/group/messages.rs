@@ -84,7 +84,7 @@ impl Group {
         let leaf = self.dag.get(&id).and_then(|epoch| epoch.own_leaf).ok_or(GroupError::NotInGroup)?;
         let sequence = Sequence(self.traffic.get(&id).map_or(0, |traffic| traffic.sent));
         let plaintext = zeroize::Zeroizing::new(compose(&SealContext { epoch: id, leaf, sequence, own: &self.own }));
-        let data = MessageData::new(id, sequence, &self.head_ids(), self.left(&id, sequence));
+        let data = MessageData::new(id, sequence, self.dag.head_ids(), self.left(&id, sequence));
         let held = self.held.get(&id).ok_or(GroupError::NotInGroup)?;
         let maker = self.own.maker();
         let (turn, bytes) = held.epoch.seal(&held.ratchets, &maker, &data.encode(), &plaintext, entropy)?;

@@ -217,9 +217,14 @@ fn read_raw<E>(table: Table, key: &[u8], bytes: &[u8]) -> Result<Zeroizing<Vec<u
 
 /// Every record of a group starts with its length-prefixed name.
 pub(super) fn prefix(group: &GroupId) -> Vec<u8> {
+    key(group, &[])
+}
+
+fn key(group: &GroupId, parts: &[&[u8]]) -> Vec<u8> {
     let name = group.as_bytes();
-    let mut key = u16::try_from(name.len()).unwrap_or(u16::MAX).to_be_bytes().to_vec();
-    key.extend(name);
+    let mut key = Vec::with_capacity(2 + name.len() + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.extend(u16::try_from(name.len()).unwrap_or(u16::MAX).to_be_bytes());
+    [name].iter().chain(parts).for_each(|part| key.extend_from_slice(part));
     key
 }
 
@@ -229,9 +234,7 @@ impl Group {
     }
 
     pub(super) fn key(&self, parts: &[&[u8]]) -> Vec<u8> {
-        let mut key = self.prefix();
-        parts.iter().for_each(|part| key.extend(*part));
-        key
+        key(&self.id, parts)
     }
 
     pub(super) fn group_record(&self) -> Write {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::Refusal;
-use super::wire::{HpkeCiphertext, push_vector};
+use super::wire::{HpkeCiphertext, Length, push_vector};
 use crate::entropy::{Entropy, EntropyError};
 use crate::secret::Secret;
 use crate::suite::{Binding, Seed, Signer, Suite, SuiteError};
@@ -82,23 +82,43 @@ pub(crate) fn extract_bytes(salt: &Secret, ikm: &[u8]) -> Secret {
     Secret::new(Hkdf::<Sha256>::extract(Some(salt.expose()), ikm).0.into())
 }
 
-/// `ExpandWithLabel(secret, label, context, out.len())` (RFC 9420 §8).
-pub(crate) fn expand_into(secret: &Secret, label: &str, context: &[u8], out: &mut [u8]) {
-    let mut info = Vec::with_capacity(32 + label.len() + context.len());
-    info.extend(u16::try_from(out.len()).unwrap_or_default().to_be_bytes());
-    push_labelled(&mut info, label);
-    push_vector(&mut info, context);
-    // 32 bytes are a legal key, and outputs are at most 64 bytes long: neither step can fail.
-    if let Ok(hkdf) = Hkdf::<Sha256>::from_prk(secret.expose()) {
-        let _ = hkdf.expand(&info, out);
+/// A secret from which several values are derived: its part of the computation is made once.
+pub(crate) struct Expander(Option<Hkdf<Sha256>>);
+
+impl Expander {
+    pub(crate) fn new(secret: &Secret) -> Self {
+        // 32 bytes are a legal key: this cannot fail.
+        Self(Hkdf::from_prk(secret.expose()).ok())
+    }
+
+    /// `ExpandWithLabel(secret, label, context, out.len())` (RFC 9420 §8).
+    pub(crate) fn expand_into(&self, label: &str, context: &[u8], out: &mut [u8]) {
+        let length = u16::try_from(out.len()).unwrap_or_default().to_be_bytes();
+        let (before_label, before_context) = (label_length(label), Length::new(context.len()));
+        let info = [&length, before_label.as_slice(), PREFIX, label.as_bytes(), before_context.as_slice(), context];
+        // Outputs are at most 64 bytes long: this cannot fail either.
+        let _ = self.0.as_ref().map(|hkdf| hkdf.expand_multi_info(&info, out));
+    }
+
+    /// `ExpandWithLabel` to the length of a hash.
+    pub(crate) fn expand(&self, label: &str, context: &[u8]) -> Secret {
+        let mut out = Seed::default();
+        self.expand_into(label, context, &mut *out);
+        Secret::new(*out)
+    }
+
+    /// A key and a nonce, with the labels "key" and "nonce".
+    pub(crate) fn aead_key(&self, context: &[u8]) -> AeadKey {
+        let mut out = AeadKey::default();
+        self.expand_into("key", context, &mut out.key);
+        self.expand_into("nonce", context, &mut out.nonce);
+        out
     }
 }
 
 /// `ExpandWithLabel` to the length of a hash.
 pub(crate) fn expand(secret: &Secret, label: &str, context: &[u8]) -> Secret {
-    let mut out = Seed::default();
-    expand_into(secret, label, context, &mut *out);
-    Secret::new(*out)
+    Expander::new(secret).expand(label, context)
 }
 
 /// `DeriveSecret(secret, label)`.
@@ -121,29 +141,34 @@ pub(crate) fn mac_holds(key: &Secret, message: &[u8], tag: &[u8]) -> bool {
     hmac(key, message).verify_slice(tag).is_ok()
 }
 
-fn push_labelled(out: &mut Vec<u8>, label: &str) {
-    const PREFIX: &[u8] = b"MLS 1.0 ";
-    let mut labelled = [0; 64];
-    let length = PREFIX.len() + label.len();
-    // All labels are constants of RFC 9420, the longest has 27 letters.
-    if let Some(text) = labelled.get_mut(..length) {
-        text[..PREFIX.len()].copy_from_slice(PREFIX);
-        text[PREFIX.len()..].copy_from_slice(label.as_bytes());
-        push_vector(out, text);
-    }
+/// What every label of RFC 9420 begins with.
+const PREFIX: &[u8] = b"MLS 1.0 ";
+
+fn label_length(label: &str) -> Length {
+    Length::new(PREFIX.len() + label.len())
 }
 
-/// `SignContent` and `EncryptContext` have one form (RFC 9420 §5.1.2, §5.1.3).
-fn labelled(label: &str, content: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(24 + label.len() + content.len());
-    push_labelled(&mut out, label);
-    push_vector(&mut out, content);
+fn push_label(out: &mut Vec<u8>, label: &str) {
+    out.extend_from_slice(label_length(label).as_slice());
+    out.extend_from_slice(PREFIX);
+    out.extend_from_slice(label.as_bytes());
+}
+
+/// `SignContent` and `EncryptContext` have one form (RFC 9420 §5.1.2, §5.1.3); the content is given in its parts.
+///
+/// It is in one piece from the start, and wiped: the content of a message is secret.
+pub(crate) fn labelled(label: &str, content: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+    let length = content.iter().map(|part| part.len()).sum();
+    let mut out = Zeroizing::new(Vec::with_capacity(16 + label.len() + length));
+    push_label(&mut out, label);
+    out.extend_from_slice(Length::new(length).as_slice());
+    content.iter().for_each(|part| out.extend_from_slice(part));
     out
 }
 
 /// `SignWithLabel` (RFC 9420 §5.1.2).
 pub(crate) fn sign(signer: &dyn Signer, label: &str, content: &[u8]) -> [u8; 64] {
-    signer.sign(&labelled(label, content))
+    signer.sign(&labelled(label, &[content]))
 }
 
 /// `VerifyWithLabel` (RFC 9420 §5.1.2): strict (MLS M45, M46), and for one label (MLS M47).
@@ -155,7 +180,7 @@ pub(crate) fn verify(
     signature: &[u8],
 ) -> Result<(), Refusal> {
     let signature: &[u8; 64] = signature.try_into().map_err(|_| Refusal::Signature)?;
-    if suite.verify(key, &labelled(label, content), signature) { Ok(()) } else { Err(Refusal::Signature) }
+    if suite.verify(key, &labelled(label, &[content]), signature) { Ok(()) } else { Err(Refusal::Signature) }
 }
 
 /// `EncryptWithLabel` (RFC 9420 §5.1.3).
@@ -168,7 +193,7 @@ pub(crate) fn seal(
     entropy: &mut dyn Entropy,
 ) -> Result<HpkeCiphertext, SealError> {
     let ephemeral = draw_seed(entropy)?;
-    let to = Binding { info: &labelled(label, context), psk: None };
+    let to = Binding { info: &labelled(label, &[context]), psk: None };
     let sealed = suite.seal(key.as_slice(), to, text, &ephemeral)?;
     Ok(HpkeCiphertext { kem_output: sealed.enc.into(), ciphertext: sealed.ciphertext.into() })
 }
@@ -181,7 +206,7 @@ pub(crate) fn open(
     context: &[u8],
     sealed: &HpkeCiphertext,
 ) -> Result<Zeroizing<Vec<u8>>, SuiteError> {
-    let to = Binding { info: &labelled(label, context), psk: None };
+    let to = Binding { info: &labelled(label, &[context]), psk: None };
     suite.open(private.expose(), to, sealed.kem_output.as_slice(), sealed.ciphertext.as_slice())
 }
 
@@ -209,12 +234,9 @@ pub(crate) struct AeadKey {
 }
 
 impl AeadKey {
-    /// Derives key and nonce with the labels "key" and "nonce".
+    /// Derives key and nonce from a secret.
     pub(crate) fn derive(secret: &Secret, context: &[u8]) -> Self {
-        let mut out = Self::default();
-        expand_into(secret, "key", context, &mut out.key);
-        expand_into(secret, "nonce", context, &mut out.nonce);
-        out
+        Expander::new(secret).aead_key(context)
     }
 
     /// This key with the reuse guard of RFC 9420 §6.3.1 in its nonce.
@@ -223,7 +245,8 @@ impl AeadKey {
         self
     }
 
-    pub(crate) fn seal(&self, suite: &dyn Suite, aad: &[u8], text: &[u8]) -> Vec<u8> {
+    /// Seals a text, which becomes the ciphertext in its place: nothing of it is left.
+    pub(crate) fn seal(&self, suite: &dyn Suite, aad: &[u8], text: Vec<u8>) -> Vec<u8> {
         suite.encrypt(&self.key, &self.nonce, aad, text)
     }
 

@@ -3,8 +3,8 @@
 use super::crypto::draw_seed;
 use super::package::{OwnPackage, Package};
 use super::path::MakeError;
+use super::wire::push_vector;
 use super::{Epoch, Refusal};
-use crate::codec::push_vector;
 use crate::entropy::Entropy;
 use crate::id::LeafIndex;
 use crate::secret::Secret;

@@ -358,7 +358,7 @@ impl Seals<'_> {
         entropy: &mut dyn Entropy,
     ) -> Result<Vec<u8>, MakeError> {
         let info = encode(&epoch.showing().signed_info(maker, !self.tree_beside));
-        let encrypted_group_info = self.member.welcome_key().seal(maker.suite, b"", &info);
+        let encrypted_group_info = self.member.welcome_key().seal(maker.suite, b"", info);
         let mut secrets = Vec::with_capacity(newcomers.len());
         for (index, package) in newcomers {
             let content = self.secrets_of(epoch.own, *index);

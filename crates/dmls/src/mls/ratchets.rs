@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::Refusal;
-use super::crypto::{AeadKey, derive, expand};
+use super::crypto::{AeadKey, Expander, derive, expand};
 use super::record::{RatchetRecord, node_record, ratchet_record, skipped_record};
 use super::tree::Place;
 use crate::secret::Secret;
@@ -171,11 +171,14 @@ impl Ratchet {
         let mut changed = BTreeSet::new();
         let kept_from = generations.end.saturating_sub(u32::try_from(most).unwrap_or(u32::MAX));
         for generation in generations {
-            if generation >= kept_from {
-                self.skipped.insert(generation, key_of(&secret, generation));
+            secret = if generation >= kept_from {
+                let (key, next) = step(&secret, generation);
+                self.skipped.insert(generation, key);
                 changed.insert(generation / BLOCK);
-            }
-            secret = following(&secret, generation);
+                next
+            } else {
+                following(&secret, generation)
+            };
         }
         while self.skipped.len() > most
             && let Some((oldest, _)) = self.skipped.pop_first()
@@ -202,12 +205,14 @@ fn ahead(
     for before in from..generation {
         secret = following(&secret, before);
     }
-    let (key, next) = (key_of(&secret, generation), following(&secret, generation));
+    let (key, next) = step(&secret, generation);
     Ok(Turn { leaf, generation, key, change: Change::Ahead { start, from, next, opened } })
 }
 
-pub(super) fn key_of(secret: &Secret, generation: u32) -> AeadKey {
-    AeadKey::derive(secret, &generation.to_be_bytes())
+/// The key of a generation, and the secret of the next one.
+pub(super) fn step(secret: &Secret, generation: u32) -> (AeadKey, Secret) {
+    let (expander, context) = (Expander::new(secret), generation.to_be_bytes());
+    (expander.aead_key(&context), expander.expand("secret", &context))
 }
 
 pub(super) fn following(secret: &Secret, generation: u32) -> Secret {

@@ -106,7 +106,8 @@ pub(super) fn node_record(place: Place, secret: Option<&Secret>) -> RatchetRecor
 }
 
 pub(super) fn ratchet_record(leaf: u32, secret: &Secret, generation: u32) -> RatchetRecord {
-    let mut key = vec![RATCHET];
+    let mut key = Vec::with_capacity(5);
+    key.push(RATCHET);
     key.extend(leaf.to_be_bytes());
     let mut value = Zeroizing::new(Vec::with_capacity(36));
     value.extend(generation.to_be_bytes());

@@ -8,20 +8,10 @@ use zeroize::Zeroize;
 
 use super::Refusal;
 use super::refusal::Feature;
+pub(crate) use crate::codec::{Length, push_vector};
 
 /// Protocol version mls10 (RFC 9420 §6).
 pub(crate) const VERSION: u16 = 1;
-
-/// Appends `opaque<V>` (RFC 9420 §2.1.2).
-pub(crate) fn push_vector(out: &mut Vec<u8>, bytes: &[u8]) {
-    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    match length {
-        0..64 => out.push(bytes.len() as u8),
-        64..16_384 => out.extend((bytes.len() as u16 | 0x4000).to_be_bytes()),
-        _ => out.extend((length | 0x8000_0000).to_be_bytes()),
-    }
-    out.extend(bytes);
-}
 
 /// The encoding of one of our own structs, all of whose vectors are shorter than 2^30 bytes.
 pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
@@ -255,6 +245,9 @@ pub(crate) enum Content {
     Commit(Commit),
 }
 
+/// The type of a sender that is a member.
+pub(crate) const MEMBER: u8 = 1;
+
 /// The content type of application messages.
 pub(crate) const APPLICATION: u8 = 1;
 
@@ -385,6 +378,14 @@ fn handshake(bytes: &[u8]) -> Refusal {
         Ok(message) if message.content_type != APPLICATION => Refusal::Unsupported(Feature::PrivateHandshake),
         _ => Refusal::Kind,
     }
+}
+
+/// The next vector of a stream, where it lies: as [`decode`] takes them (MLS M1, M2).
+pub(crate) fn next_vector<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Refusal> {
+    let (length, _) = tls_codec::vlen::read_length(rest).map_err(|_| Refusal::Malformed)?;
+    let (vector, after) = rest.split_at_checked(length).ok_or(Refusal::Malformed)?;
+    *rest = after;
+    Ok(vector)
 }
 
 /// The next value of a stream.

@@ -12,7 +12,7 @@ use crate::mls::commit::{self, Public};
 use crate::mls::crypto::{KeyPair, derive, mac_holds, ref_hash, verify};
 use crate::mls::message::{content_aad, sender_aad};
 use crate::mls::path;
-use crate::mls::ratchets::{Ratchets, following, key_of};
+use crate::mls::ratchets::{Ratchets, following, step};
 use crate::mls::schedule::{EpochSecret, Joiner, psk_secret};
 use crate::mls::tree::{Found, Leaf};
 use crate::mls::wire::{
@@ -221,7 +221,7 @@ fn unframe_public(epoch: &Epoch, start: &[u8]) -> Unframed {
 
 fn unframe_private(epoch: &Epoch, ratchets: &Ratchets, bytes: &[u8]) -> Unframed {
     let message: PrivateMessage = decode(bytes).unwrap();
-    let key = epoch.sender_data_key(&message);
+    let key = epoch.sender_data_key(message.ciphertext.as_slice());
     let data = key.open(X25519_ED25519, &sender_aad(&message), message.encrypted_sender_data.as_slice()).unwrap();
     let data: SenderData = decode(&data).unwrap();
     let label = if message.content_type == 1 { "application" } else { "handshake" };
@@ -229,7 +229,7 @@ fn unframe_private(epoch: &Epoch, ratchets: &Ratchets, bytes: &[u8]) -> Unframed
     for generation in 0..data.generation {
         secret = following(&secret, generation);
     }
-    let key = key_of(&secret, data.generation).guarded(data.reuse_guard);
+    let key = step(&secret, data.generation).0.guarded(data.reuse_guard);
     let opened = key.open(X25519_ED25519, &content_aad(&message), message.ciphertext.as_slice()).unwrap();
     let mut rest = &opened[..];
     let content = match message.content_type {

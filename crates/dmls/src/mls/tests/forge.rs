@@ -17,7 +17,7 @@ use crate::mls::wire::{
 };
 use crate::mls::{Epoch, Package};
 use crate::secret::Secret;
-use crate::suite::{Binding, Sealed, Seed, Signer, Suite, SuiteError};
+use crate::suite::{Binding, Sealed, Seed, Signer, Suite, SuiteError, Verifier};
 
 /// The suite of who takes any bytes for a key.
 pub(super) static LAX: &dyn Suite = &Lax;
@@ -64,8 +64,8 @@ impl Suite for Lax {
         SUITE.signer(seed)
     }
 
-    fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-        SUITE.verify(key, message, signature)
+    fn verifier(&self, key: &[u8; 32]) -> Option<Box<dyn Verifier>> {
+        SUITE.verifier(key)
     }
 }
 

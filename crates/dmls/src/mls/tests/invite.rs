@@ -79,7 +79,7 @@ impl Forger<'_> {
         let member = joiner.with_psk(&psk_secret(&psks));
         let mut info = encode(&self.info(forged, invite));
         (invite.info_bytes)(&mut info);
-        let sealed_info = member.welcome_key().seal(SUITE, b"", &info);
+        let sealed_info = member.welcome_key().seal(SUITE, b"", info);
         let mut content = encode(&secrets);
         (invite.secrets_bytes)(&mut content);
         let key = crypto::PublicKey::parse(SUITE, package.wire.init_key.as_slice()).unwrap();

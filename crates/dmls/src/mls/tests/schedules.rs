@@ -3,9 +3,9 @@
 use super::client::pair;
 use super::given::{hex, list, number, secret, text, vectors};
 use crate::mls::commit::interim_hash;
-use crate::mls::crypto::{self, AeadKey, derive, expand, expand_into, extract, hash, mac_holds};
+use crate::mls::crypto::{self, AeadKey, Expander, derive, expand, extract, hash, mac_holds};
 use crate::mls::package::Package;
-use crate::mls::ratchets::{Ratchets, following, key_of};
+use crate::mls::ratchets::{Ratchets, following, step};
 use crate::mls::schedule::{Joiner, psk_secret};
 use crate::mls::wire::{
     FramedContent, GroupContext, GroupInfo, GroupSecrets, HpkeCiphertext, PreSharedKeyId, PskKind, Welcome, WireFormat,
@@ -21,7 +21,7 @@ fn crypto_basics() {
         assert_eq!(crypto::ref_hash(text(case, "label"), &hex(case, "value"))[..], hex(case, "out")[..]);
         let case = &vector["expand_with_label"];
         let mut out = vec![0; number(case, "length") as usize];
-        expand_into(&secret(case, "secret"), text(case, "label"), &hex(case, "context"), &mut out);
+        Expander::new(&secret(case, "secret")).expand_into(text(case, "label"), &hex(case, "context"), &mut out);
         assert_eq!(out, hex(case, "out"));
         let case = &vector["derive_secret"];
         assert_eq!(derive(&secret(case, "secret"), text(case, "label")), secret(case, "out"));
@@ -124,7 +124,7 @@ fn secret_tree() {
                 assert!(ratchets.turn(index, generation).is_err(), "a key is used once");
                 let (mut secret, _) = untouched.open_leaf(index, "handshake").unwrap();
                 (0..generation).for_each(|generation| secret = following(&secret, generation));
-                let key = key_of(&secret, generation);
+                let key = step(&secret, generation).0;
                 assert_eq!(key.key[..], hex(expected, "handshake_key")[..]);
                 assert_eq!(key.nonce[..], hex(expected, "handshake_nonce")[..]);
             }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use zeroize::Zeroizing;
 
-use crate::suite::{Binding, Sealed, Seed, Signer, Suite, SuiteError, X25519_ED25519};
+use crate::suite::{Binding, Sealed, Seed, Signer, Suite, SuiteError, Verifier, X25519_ED25519};
 
 thread_local! {
     static KEYS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
@@ -75,7 +75,7 @@ impl Suite for Spoiling {
         X25519_ED25519.signer(seed)
     }
 
-    fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-        X25519_ED25519.verify(key, message, signature)
+    fn verifier(&self, key: &[u8; 32]) -> Option<Box<dyn Verifier>> {
+        X25519_ED25519.verifier(key)
     }
 }

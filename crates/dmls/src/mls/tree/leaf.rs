@@ -1,7 +1,7 @@
 //! Leaves whose signature and rules were checked.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tls_codec::Size;
 
@@ -13,17 +13,18 @@ use super::super::wire::{
     push_vector,
 };
 use crate::id::Device;
-use crate::suite::{Signer, Suite};
+use crate::suite::{Signer, Suite, Verifier};
 
 /// A leaf node that was checked: its bytes, which are hashed, stored and sent as they are, and what is asked for often.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) struct Leaf(Arc<Parts>);
 
-#[derive(PartialEq, Eq)]
 struct Parts {
     bytes: Box<[u8]>,
     encryption_key: PublicKey,
     signature_key: [u8; 32],
+    /// The same, decoded when its owner first speaks: most leaves never do.
+    verifier: OnceLock<Option<Box<dyn Verifier>>>,
     parent_hash: Option<Hash>,
     is_updated: bool,
     device: Option<Device>,
@@ -116,6 +117,7 @@ impl Leaf {
             bytes: encode(node).into(),
             encryption_key: PublicKey::parse(suite, node.encryption_key.as_slice())?,
             signature_key: node.signature_key.as_slice().try_into().map_err(|_| Refusal::Signature)?,
+            verifier: OnceLock::new(),
             parent_hash,
             is_updated: node.source == LeafSource::Update,
             device: crate::device::Credential::read(identity).ok().map(|credential| credential.device().clone()),
@@ -139,6 +141,14 @@ impl Leaf {
         &self.0.signature_key
     }
 
+    /// Verifies a message of its owner: for all of them the key is decoded once. `signed` has its label.
+    pub(crate) fn verify(&self, suite: &dyn Suite, signed: &[u8], signature: &[u8]) -> Result<(), Refusal> {
+        let signature: &[u8; 64] = signature.try_into().map_err(|_| Refusal::Signature)?;
+        let verifier = self.0.verifier.get_or_init(|| suite.verifier(self.signature_key()));
+        let holds = verifier.as_ref().is_some_and(|verifier| verifier.verify(signed, signature));
+        if holds { Ok(()) } else { Err(Refusal::Signature) }
+    }
+
     /// Of a leaf from a commit, unless its path was empty.
     pub(crate) fn parent_hash(&self) -> Option<&Hash> {
         self.0.parent_hash.as_ref()
@@ -154,6 +164,15 @@ impl Leaf {
         self.0.device.as_ref()
     }
 }
+
+/// All else follows from the bytes.
+impl PartialEq for Leaf {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Leaf {}
 
 impl fmt::Debug for Leaf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

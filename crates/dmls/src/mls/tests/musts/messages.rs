@@ -6,7 +6,7 @@ use super::{ROOM, Recorded, Scene};
 use crate::mls::commit::{CONTENT_LABEL, signed_content};
 use crate::mls::crypto::{self, AeadKey};
 use crate::mls::message::{content_aad, sender_aad};
-use crate::mls::ratchets::{MAX_AHEAD, MAX_SKIPPED, Ratchets, following, key_of};
+use crate::mls::ratchets::{MAX_AHEAD, MAX_SKIPPED, Ratchets, following, step};
 use crate::mls::refusal::Feature;
 use crate::mls::tests::forge::Bend;
 use crate::mls::tests::given::Seeded;
@@ -59,14 +59,14 @@ impl Talk<'_> {
 
 /// The key of a generation, however far it is.
 fn key(ratchets: &Ratchets, leaf: u32, label: &str, generation: u32) -> AeadKey {
-    let Ok((mut secret, _)) = ratchets.open_leaf(leaf, label) else { return key_of(&Secret::new([7; 32]), 0) };
+    let Ok((mut secret, _)) = ratchets.open_leaf(leaf, label) else { return step(&Secret::new([7; 32]), 0).0 };
     if generation > 5 * MAX_AHEAD {
-        return key_of(&secret, generation);
+        return step(&secret, generation).0;
     }
     for before in 0..generation {
         secret = following(&secret, before);
     }
-    key_of(&secret, generation)
+    step(&secret, generation).0
 }
 
 fn say(member: &Member, talk: Talk<'_>) -> Vec<u8> {
@@ -99,12 +99,12 @@ fn say(member: &Member, talk: Talk<'_>) -> Vec<u8> {
     (talk.header)(&mut private);
     let reuse_guard = [1, 2, 3, 4];
     let key = key(&member.ratchets, talk.leaf, talk.ratchet, talk.generation).guarded(reuse_guard);
-    private.ciphertext = key.seal(SUITE, &content_aad(&private), &content).into();
+    private.ciphertext = key.seal(SUITE, &content_aad(&private), content).into();
     (talk.sealed)(&mut private);
     let mut data = SenderData { leaf_index: talk.leaf, generation: talk.generation, reuse_guard };
     (talk.data)(&mut data);
-    let key = epoch.sender_data_key(&private);
-    private.encrypted_sender_data = key.seal(SUITE, &sender_aad(&private), &encode(&data)).into();
+    let key = epoch.sender_data_key(private.ciphertext.as_slice());
+    private.encrypted_sender_data = key.seal(SUITE, &sender_aad(&private), encode(&data)).into();
     (talk.sent)(&mut private);
     message(WireFormat::PrivateMessage, &private)
 }
@@ -290,7 +290,7 @@ fn a_read_message_leaves_no_key_behind() {
     let (mut secret, _) = root.open_leaf(0, "application").unwrap();
     for generation in 0..=3 {
         assert!(!holds(secret.expose()), "ratchet secret {generation}");
-        let key = key_of(&secret, generation);
+        let key = step(&secret, generation).0;
         assert_eq!(holds(&key.key), generation < 3, "key {generation}");
         assert_eq!(holds(&key.nonce), generation < 3, "nonce {generation}");
         secret = following(&secret, generation);
@@ -376,7 +376,7 @@ fn the_reuse_guard_is_fresh() {
     for _ in 0..2 {
         let (_, bytes) = member.epoch.seal(&member.ratchets, &maker, b"", b"text", &mut entropy).unwrap();
         let private: PrivateMessage = decode(body(&bytes, WireFormat::PrivateMessage).unwrap()).unwrap();
-        let key = member.epoch.sender_data_key(&private);
+        let key = member.epoch.sender_data_key(private.ciphertext.as_slice());
         let data = key.open(SUITE, &sender_aad(&private), private.encrypted_sender_data.as_slice()).unwrap();
         let data: SenderData = decode(&data).unwrap();
         assert_eq!(entropy.drawn.last().unwrap()[..], data.reuse_guard);
