@@ -30,10 +30,10 @@ impl Room {
             return None;
         }
         // Another branch of the room's history: the resolved state may differ from the timeline's last word.
-        if let Some(old) = &old {
-            if replaced(event) != Some(&old.event) {
-                self.ask_for_members();
-            }
+        if let Some(old) = &old
+            && replaced(event) != Some(&old.event)
+        {
+            self.ask_for_members();
         }
         let stays = joined && old.as_ref().is_some_and(|old| old.joined) && !rejoined(event);
         let since = old.as_ref().filter(|_| stays).map_or(event.event_id, |old| old.since.as_str()).to_owned();
