@@ -22,7 +22,8 @@ const MOST_BYTES: usize = 1 << 20;
 ///
 /// Writes that may wait ([`Ledger::wait`]) are those that a crash may take back, because they come again: what a sync
 /// showed, which is shown again as long as its position is not stored either, and that a request was answered, which
-/// is repeated under its transaction id. They go with the next transaction.
+/// is repeated: under its transaction id, or an upload, of which only the last is named. They go with the next
+/// transaction.
 pub(crate) struct Ledger<J> {
     journal: J,
     page: BTreeMap<(Table, Vec<u8>), Value>,
@@ -59,6 +60,12 @@ impl<J: Journal> Ledger<J> {
         self.waiting += u32::from(!writes.is_empty());
         self.due |= self.waiting >= MOST_WAITING;
         writes.into_iter().for_each(|write| self.turn(write));
+    }
+
+    /// What was written since `due` was so comes again by itself: it may wait for the next transaction.
+    pub(crate) fn put_off(&mut self, due: bool) {
+        self.waiting += 1;
+        self.due = due || self.waiting >= MOST_WAITING;
     }
 
     /// Whether something must be stored before the call ends.
@@ -179,6 +186,16 @@ mod tests {
         assert!(!ledger.is_due() && ledger.unstored().is_empty());
         assert_eq!(ledger.journal().commits(), 1);
         assert_eq!(ledger.journal().get(T, b"position").unwrap().unwrap().as_slice(), [2]);
+    }
+
+    #[test]
+    fn what_is_put_off_waits() {
+        let mut ledger = Ledger::new(MemoryStore::new());
+        for due in [false, true] {
+            ledger.commit(&[Write::put(T, *b"answer", vec![1])]).unwrap();
+            ledger.put_off(due);
+            assert_eq!(ledger.is_due(), due);
+        }
     }
 
     #[test]

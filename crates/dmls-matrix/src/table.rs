@@ -14,7 +14,9 @@ pub(crate) const ACCOUNT: Table = Table("matrix.account");
 pub(crate) const FACTS: Table = Table("matrix.facts");
 /// Rooms.
 pub(crate) const ROOM: Table = Table("matrix.room");
-/// What moves on with every message, by room.
+/// GroupInfos that others told of, by room and number.
+pub(crate) const ENTRY: Table = Table("matrix.entry");
+/// What moves on with every message and commit, by room.
 pub(crate) const MARKS: Table = Table("matrix.marks");
 /// Messages opened of a sender in an epoch, by room and number.
 pub(crate) const TALLY: Table = Table("matrix.tally");
@@ -26,6 +28,8 @@ pub(crate) const MESSAGE: Table = Table("matrix.message");
 pub(crate) const PLACE: Table = Table("matrix.place");
 /// What is to be sent, by room and number.
 pub(crate) const OUTBOX: Table = Table("matrix.outbox");
+/// Welcomes of own commits that were not sent yet, by room and epoch.
+pub(crate) const OWN_WELCOME: Table = Table("matrix.own_welcome");
 /// What events say of epochs, by room and epoch.
 pub(crate) const HEARSAY: Table = Table("matrix.hearsay");
 /// Searches for commits, by room and epoch.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Names an epoch by what it is: the hash of group id, confirmed transcript hash and confirmation tag (SPEC §2).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct EpochId(pub [u8; 32]);
+pub struct EpochId(#[serde(with = "serde_bytes")] pub [u8; 32]);
 
 impl EpochId {
     /// The 32 bytes.
@@ -112,7 +112,7 @@ impl Timestamp {
 
 /// An Ed25519 public key that signs MLS leaves and messages.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct SignatureKey(pub [u8; 32]);
+pub struct SignatureKey(#[serde(with = "serde_bytes")] pub [u8; 32]);
 
 impl fmt::Debug for SignatureKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -71,8 +71,10 @@ pub struct Welcome {
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct BaseProof {
     /// `confirmed_transcript_hash`; empty for a genesis epoch.
+    #[serde(with = "serde_bytes")]
     pub confirmed_transcript_hash: Vec<u8>,
     /// `confirmation_tag`.
+    #[serde(with = "serde_bytes")]
     pub confirmation_tag: Vec<u8>,
 }
 

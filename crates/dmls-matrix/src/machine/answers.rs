@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dmls::entropy::Entropy;
-use dmls::id::{Device, Timestamp};
+use dmls::id::{Device, EpochId, Timestamp};
 use dmls::input::Input;
 use dmls::journal::Journal;
 use serde_json::Value;
@@ -19,7 +19,7 @@ use crate::ledger::Ledger;
 use crate::names::{key_package_algorithm, unbase64};
 use crate::request::{Failure, Response};
 use crate::room::Room;
-use crate::room::queue::{CommitItem, Item, KeptWelcome, WelcomeItem};
+use crate::room::queue::{Item, WelcomeItem};
 use crate::room::record::Gap;
 use crate::view::Report;
 use crate::wire::room::{Media, RawEvent};
@@ -106,7 +106,7 @@ impl<J: Journal> Machine<J> {
                 let event_id = event_id_of(&json_of(response))?;
                 self.published(id, number, &event_id, now, entropy, report)?;
             }
-            RoomTicket::WelcomeSend(number) | RoomTicket::ToDevice(number) => drop(room.drop_item(number)),
+            RoomTicket::WelcomeSend(number) | RoomTicket::ToDevice(number) => room.drop_item(number),
             RoomTicket::DraftEvent(number) => {
                 let event_id = event_id_of(&json_of(response))?;
                 let Some(Item::Draft(draft)) = room.queue.get(&number) else { return Ok(()) };
@@ -130,7 +130,7 @@ impl<J: Journal> Machine<J> {
             }
             RoomTicket::EntryInfo(epoch, media) => {
                 let name = (epoch, media);
-                let entry = room.record.entries.iter().find(|entry| entry.name() == name).cloned();
+                let entry = room.entries.values().find(|entry| entry.name() == name).cloned();
                 match (entry, media_of(response, &name.1.sha256)) {
                     (Some(entry), Some(bytes)) => room.group_info = Some((entry, bytes)),
                     (Some(entry), None) => room.give_up_entry(&entry),
@@ -331,7 +331,7 @@ impl<J: Journal> Machine<J> {
         room.hold_commits(now);
         let Some(Item::Commit(commit)) = room.queue.get(&number).cloned() else { return Ok(()) };
         room.note_trouble(code, "the server refused a commit", report);
-        let input = Input::Abandoned { epoch: commit.epoch.id };
+        let input = Input::Abandoned { epoch: commit.epoch };
         let then = |room: &mut Room, _: &Ledger<J>, _: &crate::room::absorb::Absorbed| {
             room.drop_item(number);
             Ok(())
@@ -343,18 +343,20 @@ impl<J: Journal> Machine<J> {
 
 impl Room {
     /// The commit is in the room: its Welcomes take its place in the outbox.
-    pub(super) fn finish_commit(&mut self, number: u64, commit: CommitItem, event_id: &str, txn_id: String) {
-        self.drop_item(number);
-        if commit.welcomes.is_empty() {
+    pub(super) fn finish_commit(
+        &mut self,
+        number: u64,
+        epoch: EpochId,
+        to: Vec<Device>,
+        event_id: &str,
+        txn_id: String,
+    ) {
+        if to.is_empty() {
+            self.drop_item(number);
             return;
         }
-        self.enqueue(Item::Welcome(WelcomeItem {
-            epoch: commit.epoch.id,
-            commit_event: event_id.to_owned(),
-            txn_id,
-            welcomes: commit.welcomes,
-            media: None,
-        }));
+        let commit_event = event_id.to_owned();
+        self.keep_item(number, Item::Welcome(WelcomeItem { epoch, commit_event, txn_id, to, media: None }));
     }
 
     /// Welcomes to devices that are no longer in D are not sent.
@@ -362,11 +364,11 @@ impl Room {
         let items: Vec<_> = self.queue.iter().map(|(number, item)| (*number, item.clone())).collect();
         for (number, item) in items {
             let Item::Welcome(mut item) = item else { continue };
-            let before = item.welcomes.len();
-            item.welcomes.retain(|welcome: &KeptWelcome| desired(WelcomeItem::device(welcome)));
-            if item.welcomes.is_empty() {
+            let before = item.to.len();
+            item.to.retain(desired);
+            if item.to.is_empty() {
                 self.drop_item(number);
-            } else if item.welcomes.len() < before {
+            } else if item.to.len() < before {
                 self.keep_item(number, Item::Welcome(item));
             }
         }
@@ -374,21 +376,21 @@ impl Room {
 
     fn uploaded(&mut self, number: u64, url: &str) {
         let media = |bytes: &[u8]| Media { url: url.to_owned(), sha256: Sha256::digest(bytes).into() };
-        match self.queue.get(&number).cloned() {
+        let item = match self.queue.get(&number).cloned() {
             Some(Item::Commit(mut commit)) => {
-                // It is large, and is not needed any more.
-                commit.media = Some(media(&std::mem::take(&mut commit.group_info)));
-                self.keep_item(number, Item::Commit(commit));
+                commit.media = self.group.group_info(&commit.epoch).map(|made| media(&made.bytes()));
+                Item::Commit(commit)
             }
             Some(Item::Welcome(mut welcome)) => {
-                welcome.media = welcome.needs_upload().map(media);
-                self.keep_item(number, Item::Welcome(welcome));
+                welcome.media = self.own_welcomes.get(&welcome.epoch).map(|kept| media(kept.bytes()));
+                Item::Welcome(welcome)
             }
-            _ => {}
-        }
+            _ => return,
+        };
+        self.keep_item(number, item);
     }
 
-    fn forget_trouble(&mut self) {
+    pub(super) fn forget_trouble(&mut self) {
         if self.record.trouble.is_some() {
             self.record.edit().trouble = None;
         }

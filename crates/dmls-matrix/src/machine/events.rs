@@ -2,7 +2,7 @@
 
 use dmls::effect::{Applied, EpochRef, Verdict};
 use dmls::entropy::Entropy;
-use dmls::id::{Locator, Timestamp};
+use dmls::id::{EpochId, Locator, Timestamp};
 use dmls::input::Input;
 use dmls::journal::Journal;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use crate::ledger::Ledger;
 use crate::names::ENCRYPTED;
 use crate::room::Room;
 use crate::room::members::Departure;
-use crate::room::queue::{Item, WelcomeItem};
+use crate::room::queue::{CommitItem, Item, KeptWelcome};
 use crate::room::record::{Place, RowRecord, RowState, SealedAs};
 use crate::room::rows::{Name, code_of_text};
 use crate::view::{Encryption, EpochName, Remark, Report, UtdCode};
@@ -159,9 +159,15 @@ impl<J: Journal> Machine<J> {
             locator: Some(Locator(event.event_id.to_owned())),
             from: event.sender.to_owned(),
         };
-        let verdict = self.handle(id, input, now, entropy, report)?;
-        if let (Some(Verdict::Rejected { reason, .. }), Some(room)) = (verdict, self.rooms.get(id)) {
-            report.remarks.push(refusal(room, event, reason.code()));
+        let due = self.journal.is_due();
+        match self.handle(id, input, now, entropy, report)? {
+            // It is shown again.
+            Some(Verdict::Known) => self.journal.put_off(due),
+            Some(Verdict::Rejected { reason, .. }) => {
+                let room = self.rooms.get(id);
+                report.remarks.extend(room.map(|room| refusal(room, event, reason.code())));
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -221,16 +227,23 @@ impl<J: Journal> Machine<J> {
         report: &mut Report,
     ) -> Result<(), Error<J::Error>> {
         let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
-        let Some(Item::Commit(mut commit)) = room.queue.get(&number).cloned() else { return Ok(()) };
+        let Some(Item::Commit(CommitItem { epoch, .. })) = room.queue.get(&number) else { return Ok(()) };
+        let epoch = *epoch;
         // Who is no longer in D, though it was when the commit was made, is not welcomed.
-        commit.welcomes.retain(|welcome| room.desires(&self.facts, WelcomeItem::device(welcome)));
+        let added = room.own_welcomes.get(&epoch).into_iter().flat_map(KeptWelcome::devices);
+        let to: Vec<_> = added.filter(|device| room.desires(&self.facts, device)).cloned().collect();
+        let (due, ends) = (self.journal.is_due(), to.is_empty());
         let txn_id = crate::room::queue::fresh_name(entropy)?;
-        let input = Input::Published { epoch: commit.epoch.id, locator: Locator(event_id.to_owned()) };
+        let input = Input::Published { epoch, locator: Locator(event_id.to_owned()) };
         let then = |room: &mut Room, _: &Ledger<J>, _: &crate::room::absorb::Absorbed| {
-            room.finish_commit(number, *commit, event_id, txn_id);
+            room.finish_commit(number, epoch, to, event_id, txn_id);
             Ok(())
         };
         self.call(id, entropy, report, |group, entropy| group.handle(input, now, entropy), then)?;
+        if ends {
+            // The commit is sent again under its transaction id, or its echo shows it.
+            self.journal.put_off(due);
+        }
         Ok(())
     }
 }
@@ -384,7 +397,8 @@ impl Room {
 
     /// The outbox number of an own commit.
     fn own_commit(&self, bytes: &[u8]) -> Option<u64> {
-        let same = |item: &Item| matches!(item, Item::Commit(commit) if commit.bytes == bytes);
+        let is_it = |epoch: &EpochId| self.group.commit(epoch) == Some(bytes);
+        let same = |item: &Item| matches!(item, Item::Commit(commit) if is_it(&commit.epoch));
         self.queue.iter().find(|(_, item)| same(item)).map(|(number, _)| *number)
     }
 }

@@ -30,7 +30,7 @@ impl<J: Journal> Machine<J> {
 /// Content of a commit whose GroupInfo lies at `url`, with honest hints.
 pub fn commit_content(commit: &OutgoingCommit, url: &str, sha256: [u8; 32]) -> Value {
     let group_info = room::Media { url: url.to_owned(), sha256 };
-    room::commit_content(&commit.bytes, &commit.base, &commit.resolves, &commit.epoch, &group_info)
+    room::commit_content(&commit.bytes, &commit.base, &commit.resolves, &commit.epoch, Some(&group_info))
 }
 
 /// Content of a message.
@@ -40,7 +40,8 @@ pub fn message_content(bytes: &[u8], epoch: &EpochRef) -> Value {
 
 /// Content of a Welcome whose commit is the event `commit_event`.
 pub fn welcome_content(id: &RoomId, commit_event: &str, epoch: &EpochId, welcome: &OutgoingWelcome) -> Value {
-    welcome::content(id, commit_event, epoch, welcome, None)
+    let body = welcome::Carrier::Inline(&welcome.bytes);
+    welcome::content(id, commit_event, epoch, &welcome.base, &welcome.grant, body)
 }
 
 /// Type and contents of an answer with these commits, each with the epoch that it is said to make, and where.

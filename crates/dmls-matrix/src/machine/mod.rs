@@ -85,7 +85,8 @@ pub enum Source {
 ///
 /// A call is at most one transaction of the journal, or several if it is very large; what a call gives out, it gives out
 /// after everything that this depends on is stored. What comes again by itself after a crash may wait for the next
-/// transaction, in which it costs little: that a message was taken by the server, and syncs that showed nothing new.
+/// transaction, in which it costs little: that the server took a message, a commit or media, and syncs that showed
+/// nothing new.
 /// A host that ends calls [`Machine::store`]. After a store error nothing stays in memory that is not stored.
 pub struct Machine<J: Journal> {
     journal: Ledger<J>,

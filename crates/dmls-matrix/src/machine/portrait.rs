@@ -52,10 +52,12 @@ impl Room {
         let key = |rest: &[u8]| table::key_in(&self.id, rest);
         let mut writes = vec![table::put(table::ROOM, table::room_key(&self.id), &*self.record)];
         writes.push(table::put(table::MARKS, table::room_key(&self.id), &*self.marks));
+        writes.extend(self.entries.iter().map(|(at, entry)| table::put(table::ENTRY, key(&at.to_be_bytes()), entry)));
         writes.extend(self.tallies.iter().map(|(at, tally)| table::put(table::TALLY, key(&at.to_be_bytes()), tally)));
         writes
             .extend(self.members.iter().map(|(user, member)| table::put(table::MEMBER, key(user.as_bytes()), member)));
         writes.extend(self.queue.iter().map(|(at, item)| table::put(table::OUTBOX, key(&at.to_be_bytes()), item)));
+        writes.extend(self.own_welcomes.iter().map(|(id, kept)| table::put(table::OWN_WELCOME, key(&id.0), kept)));
         writes.extend(self.hearsay.iter().map(|(id, stories)| table::put(table::HEARSAY, key(&id.0), stories)));
         writes.extend(self.searches.iter().map(|(id, search)| table::put(table::SEARCH, key(&id.0), search)));
         writes

@@ -140,7 +140,7 @@ impl Room {
             encryption: self.record.encryption,
             canonical: self.group.canonical(),
             unsent: self.queue.values().filter(|item| !matches!(item, Item::ToDevice(_))).count(),
-            update_pending: self.record.update_wanted,
+            update_pending: self.marks.update_wanted,
             trouble: self.record.trouble.clone(),
         }
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use dmls::defence;
 use dmls::entropy::Entropy;
-use dmls::id::{EpochId, Timestamp};
+use dmls::group::{CommitHeader, inspect_commit};
+use dmls::id::{Device, EpochId, Timestamp};
 use dmls::journal::Journal;
 use serde_json::Value;
 
@@ -16,7 +17,7 @@ use crate::request::{OutgoingRequest, Request};
 use crate::room::Room;
 use crate::room::queue::{CommitItem, Draft, Item, SealedDraft, WelcomeItem};
 use crate::wire::room::{Media, commit_content, message_content};
-use crate::wire::welcome::{self, Body};
+use crate::wire::welcome::{self, Body, Carrier};
 
 /// To-device requests of one room listed at once.
 const MAX_TO_DEVICE: usize = 16;
@@ -52,9 +53,17 @@ pub(super) enum RoomTicket {
 }
 
 impl RoomTicket {
-    /// Whether the request may be repeated after a crash: it has a transaction id, and nothing else follows from it.
+    /// Whether the request may be repeated after a crash: it has a transaction id, and nothing else follows from it; or
+    /// it is an upload, whose address is named under a transaction id.
     pub(super) fn is_repeatable(&self) -> bool {
-        matches!(self, Self::DraftEvent(_) | Self::WelcomeSend(_) | Self::ToDevice(_))
+        matches!(
+            self,
+            Self::DraftEvent(_)
+                | Self::WelcomeSend(_)
+                | Self::ToDevice(_)
+                | Self::CommitUpload(_)
+                | Self::WelcomeUpload(_)
+        )
     }
 
     fn text(&self) -> String {
@@ -238,6 +247,10 @@ impl Listing<'_> {
     }
 }
 
+fn upload(bytes: Vec<u8>) -> Request {
+    Request::Upload { bytes, content_type: "application/octet-stream".to_owned() }
+}
+
 impl Room {
     fn list(&self, may_speak: bool, listing: &mut Listing<'_>) {
         self.list_ordered(may_speak, listing);
@@ -270,36 +283,44 @@ impl Room {
         }
     }
 
+    /// An epoch that is not held any more cannot be shown: then the commit goes without a GroupInfo, and others enter
+    /// elsewhere.
     fn list_commit(&self, number: u64, commit: &CommitItem, listing: &mut Listing<'_>) {
-        match &commit.media {
-            None => listing.add_in(self, RoomTicket::CommitUpload(number), || Request::Upload {
-                bytes: commit.group_info.clone(),
-                content_type: "application/octet-stream".to_owned(),
-            }),
-            Some(media) => listing.add_in(self, RoomTicket::CommitEvent(number), || Request::RoomEvent {
-                room: self.id.clone(),
-                event_type: ENCRYPTED.to_owned(),
-                txn_id: commit.txn_id.clone(),
-                content: commit_content(&commit.bytes, &commit.base, &commit.resolves, &commit.epoch, media),
-            }),
+        if let (None, Some(group_info)) = (&commit.media, self.group.group_info(&commit.epoch)) {
+            listing.add_in(self, RoomTicket::CommitUpload(number), || upload(group_info.bytes()));
+            return;
+        }
+        let (Some(bytes), Some(makes)) = (self.group.commit(&commit.epoch), self.group.reference(&commit.epoch)) else {
+            return;
         };
+        let Ok(CommitHeader { base, resolves, .. }) = inspect_commit(bytes) else { return };
+        listing.add_in(self, RoomTicket::CommitEvent(number), || Request::RoomEvent {
+            room: self.id.clone(),
+            event_type: ENCRYPTED.to_owned(),
+            txn_id: commit.txn_id.clone(),
+            content: commit_content(bytes, &base, &resolves, &makes, commit.media.as_ref()),
+        });
     }
 
     fn list_welcome(&self, number: u64, item: &WelcomeItem, listing: &mut Listing<'_>) -> bool {
-        if let Some(bytes) = item.needs_upload() {
-            let content_type = "application/octet-stream".to_owned();
-            let upload = || Request::Upload { bytes: bytes.to_vec(), content_type };
-            return listing.add_in(self, RoomTicket::WelcomeUpload(number), upload);
-        }
-        let one = |welcome: &crate::room::queue::KeptWelcome| {
-            let media = item.media.as_ref();
-            let content = welcome::content(&self.id, &item.commit_event, &item.epoch, &welcome.outgoing(), media);
-            (WelcomeItem::device(welcome).clone(), content)
+        let Some(kept) = self.own_welcomes.get(&item.epoch) else { return false };
+        let body = match &item.media {
+            Some(media) => Carrier::Media(media),
+            None if kept.is_large() => {
+                let upload = || upload(kept.bytes().to_vec());
+                return listing.add_in(self, RoomTicket::WelcomeUpload(number), upload);
+            }
+            None => Carrier::Inline(kept.bytes()),
+        };
+        let one = |device: &Device| {
+            let (base, grant) = kept.proofs(device)?;
+            let content = welcome::content(&self.id, &item.commit_event, &item.epoch, base, grant, body);
+            Some((device.clone(), content))
         };
         listing.add_in(self, RoomTicket::WelcomeSend(number), || Request::ToDevice {
             txn_id: item.txn_id.clone(),
             event_type: ENCRYPTED.to_owned(),
-            messages: item.welcomes.iter().map(one).collect(),
+            messages: item.to.iter().filter_map(one).collect(),
             encrypt: false,
         })
     }

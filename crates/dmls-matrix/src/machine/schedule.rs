@@ -85,7 +85,7 @@ impl<J: Journal> Machine<J> {
         }
         let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
         let Some((entry, group_info)) = room.group_info.take() else {
-            if room.record.entries.is_empty() {
+            if room.entries.is_empty() {
                 room.page_for_entries(now);
             }
             return Ok(());
@@ -209,7 +209,7 @@ impl<J: Journal> Machine<J> {
             let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
             let packages = room.claims.take(count, now);
             let taken = packages.len();
-            let orders = Orders { packages: packages.clone(), update: room.record.update_wanted };
+            let orders = Orders { packages: packages.clone(), update: room.marks.update_wanted };
             let carried = self.try_call(
                 id,
                 entropy,
@@ -217,8 +217,8 @@ impl<J: Journal> Machine<J> {
                 |group, entropy| group.carry_out(orders, now, entropy),
                 |room, _, _| {
                     room.updates.tries = room.updates.tries.saturating_add(1);
-                    let record = room.record.edit();
-                    (record.update_wanted, record.trouble) = (false, None);
+                    room.marks.edit().update_wanted = false;
+                    room.forget_trouble();
                     Ok(())
                 },
             )?;
@@ -334,7 +334,7 @@ impl Room {
         let timely = due.at.is_some_and(|at| at <= now);
         let speaks = self.first_draft().is_some() && matches!(self.group.readiness(), Readiness::CommitFirst(_));
         let waits = due.remove.is_empty() && self.updates_at(&due).is_some_and(|at| at > now);
-        (timely || speaks && !waits || self.record.update_wanted).then_some(due)
+        (timely || speaks && !waits || self.marks.update_wanted).then_some(due)
     }
 
     /// Since when the canonical head is what it is.
@@ -356,7 +356,7 @@ impl Room {
     /// Adds alone need a package; everything else is worth a commit by itself.
     fn is_worth_a_commit(&self, due: &Due) -> bool {
         let stale = due.update && self.first_draft().is_some();
-        self.record.update_wanted
+        self.marks.update_wanted
             || stale
             || !due.remove.is_empty()
             || !due.resolve.is_empty()

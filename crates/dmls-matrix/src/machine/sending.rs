@@ -64,7 +64,7 @@ impl<J: Journal> Machine<J> {
         let Some(room) = self.rooms.get_mut(id).filter(|room| room.group.epochs().is_empty()) else { return Ok(()) };
         let record = room.record.edit();
         (record.membership, record.encryption) = (Membership::Joined, Encryption::Dmls);
-        record.update_wanted = true;
+        room.marks.edit().update_wanted = true;
         room.desired_stale = true;
         if !room.is_joined(&user) {
             // Until the sync tells which event it was.
@@ -114,7 +114,7 @@ impl<J: Journal> Machine<J> {
     pub fn update_now(&mut self, room: &RoomId, _now: Timestamp) -> Result<(), Error<J::Error>> {
         self.recover()?;
         let state = self.writable(room)?;
-        state.record.edit().update_wanted = true;
+        state.marks.edit().update_wanted = true;
         let kept = self.flush(room);
         self.conclude(kept)
     }

@@ -6,7 +6,7 @@ use dmls::journal::Records;
 use zeroize::Zeroizing;
 
 use super::Room;
-use super::queue::commit_item;
+use super::queue::{CommitItem, Item, KeptWelcome, fresh_name};
 use crate::error::Error;
 use crate::names;
 use crate::view::Remark;
@@ -61,8 +61,11 @@ impl Room {
     fn absorb_publish<E>(&mut self, publish: Publish, entropy: &mut dyn Entropy) -> Result<(), Error<E>> {
         match publish {
             Publish::Commit(commit) => {
-                let item = commit_item(*commit, entropy)?;
-                self.enqueue(item);
+                let epoch = commit.epoch.id;
+                if let Some(welcome) = KeptWelcome::of(commit.welcomes) {
+                    self.keep_welcome(epoch, welcome);
+                }
+                self.enqueue(Item::Commit(CommitItem { epoch, media: None, txn_id: fresh_name(entropy)? }));
             }
             Publish::MergeReply { to, epoch, value } => {
                 let content = MergeReply { room: self.id.clone(), epoch, value }.json();

@@ -81,20 +81,32 @@ impl Room {
 
     fn keep_entry(&mut self, entry: EntryPoint) {
         let name = entry.name();
-        if self.useless.contains(&name) || self.record.entries.iter().any(|known| known.name() == name) {
+        if self.useless.contains(&name) || self.entries.values().any(|known| known.name() == name) {
             return;
         }
-        let entries = &mut self.record.edit().entries;
-        entries.push(entry);
-        if entries.len() > MAX_ENTRIES {
+        let number = self.entries.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.writes.push(table::put(table::ENTRY, self.entry_key(number), &entry));
+        self.entries.insert(number, entry);
+        if self.entries.len() > MAX_ENTRIES {
             // Nobody takes more than a share from the others; heights are only said, what commits make is not.
             let closed = self.group.closed_epochs();
-            let of = |user: &str| entries.iter().filter(|entry| entry.from == user).count();
+            let of = |user: &str| self.entries.values().filter(|entry| entry.from == user).count();
             let made = |entry: &EntryPoint| closed.contains(&entry.epoch.id);
             let rank = |entry: &EntryPoint| (Reverse(of(&entry.from)), made(entry), entry.epoch.height);
-            let least = (0..entries.len()).min_by_key(|place| rank(&entries[*place]));
-            least.map(|place| entries.remove(place));
+            let least = self.entries.iter().min_by_key(|(_, entry)| rank(entry)).map(|(number, _)| *number);
+            self.forget_entries(least);
         }
+    }
+
+    fn forget_entries(&mut self, numbers: impl IntoIterator<Item = u64>) {
+        for number in numbers {
+            self.entries.remove(&number);
+            self.writes.push(Write::delete(table::ENTRY, self.entry_key(number)));
+        }
+    }
+
+    fn entry_key(&self, number: u64) -> Vec<u8> {
+        table::key_in(&self.id, &number.to_be_bytes())
     }
 
     /// How good an entry point is, better last: of those who misled this device least, the highest.
@@ -104,7 +116,7 @@ impl Room {
 
     /// The best entry point.
     pub(crate) fn best_entry(&self) -> Option<&EntryPoint> {
-        self.record.entries.iter().max_by_key(|entry| self.rank_of_entry(entry))
+        self.entries.values().max_by_key(|entry| self.rank_of_entry(entry))
     }
 
     /// This entry point leads nowhere.
@@ -120,7 +132,8 @@ impl Room {
 
     /// This entry point is forgotten; if it is heard of again it may be tried again.
     pub(crate) fn drop_entry(&mut self, name: &(EpochId, Media)) {
-        self.record.edit().entries.retain(|entry| entry.name() != *name);
+        let named = self.entries.iter().filter(|(_, entry)| entry.name() == *name);
+        self.forget_entries(named.map(|(number, _)| *number).collect::<Vec<_>>());
     }
 
     /// Where `epoch` belongs, as far as hearsay tells.

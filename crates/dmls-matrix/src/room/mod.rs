@@ -27,7 +27,7 @@ use crate::wire::room::Media;
 
 use claims::Claims;
 use kept::Kept;
-use queue::Item;
+use queue::{Item, KeptWelcome};
 use record::{EntryPoint, Hearsay, Marks, Member, Place, RoomRecord, Search, Tally};
 
 /// Raw commits kept in memory for Welcomes that name them.
@@ -38,10 +38,14 @@ pub(crate) struct Room {
     pub(crate) id: RoomId,
     pub(crate) record: Kept<RoomRecord>,
     pub(crate) marks: Kept<Marks>,
+    /// Commits with a GroupInfo, for external commits; the newest last.
+    pub(crate) entries: BTreeMap<u64, EntryPoint>,
     /// Messages opened, by epoch and sender, the oldest first: shows what is missing.
     pub(crate) tallies: BTreeMap<u64, Tally>,
     pub(crate) members: BTreeMap<String, Member>,
     pub(crate) queue: BTreeMap<u64, Item>,
+    /// The Welcomes of own commits in the outbox, by the epoch that they are for.
+    pub(crate) own_welcomes: BTreeMap<EpochId, KeptWelcome>,
     pub(crate) hearsay: BTreeMap<EpochId, Vec<Hearsay>>,
     pub(crate) searches: BTreeMap<EpochId, Search>,
     pub(crate) group: Group,
@@ -101,18 +105,22 @@ impl Room {
         let record = table::get(records, &[], table::ROOM, &table::room_key(&id))?.unwrap_or_default();
         let marks: Marks = table::get(records, &[], table::MARKS, &table::room_key(&id))?.unwrap_or_default();
         let first_major = marks.next_major;
+        let entries = table::scan(records, table::ENTRY, &id)?.into_iter().filter_map(number_key).collect();
         let tallies = table::scan(records, table::TALLY, &id)?.into_iter().filter_map(number_key).collect();
         let members = table::scan(records, table::MEMBER, &id)?.into_iter().filter_map(text_key).collect();
         let queue = table::scan(records, table::OUTBOX, &id)?.into_iter().filter_map(number_key).collect();
+        let own_welcomes = table::scan(records, table::OWN_WELCOME, &id)?.into_iter().filter_map(epoch_key).collect();
         let hearsay = table::scan(records, table::HEARSAY, &id)?.into_iter().filter_map(epoch_key).collect();
         let searches = table::scan(records, table::SEARCH, &id)?.into_iter().filter_map(epoch_key).collect();
-        Ok(Self {
+        let room = Self {
             id,
             record: Kept::new(record),
             marks: Kept::new(marks),
+            entries,
             tallies,
             members,
             queue,
+            own_welcomes,
             hearsay,
             searches,
             group,
@@ -132,7 +140,21 @@ impl Room {
             group_info: None,
             useless: BTreeSet::new(),
             misled: BTreeMap::new(),
-        })
+        };
+        if room.queue.values().all(|item| room.can_send(item)) {
+            Ok(room)
+        } else {
+            Err(Error::Damaged(table::OUTBOX.0))
+        }
+    }
+
+    /// Whether all is there that an item of the outbox sends: it was stored in one transaction.
+    fn can_send(&self, item: &Item) -> bool {
+        match item {
+            Item::Commit(commit) => self.group.commit(&commit.epoch).is_some(),
+            Item::Welcome(welcome) => self.own_welcomes.contains_key(&welcome.epoch),
+            Item::Draft(_) | Item::ToDevice(_) => true,
+        }
     }
 
     /// Whether this device takes part: joined, and encrypted with this protocol.
@@ -200,10 +222,23 @@ impl Room {
         self.queue.insert(number, item);
     }
 
-    /// Forgets an item.
-    pub(crate) fn drop_item(&mut self, number: u64) -> Option<Item> {
+    /// Forgets an item, and the Welcome that it was to send.
+    pub(crate) fn drop_item(&mut self, number: u64) {
         self.writes.push(Write::delete(table::OUTBOX, table::key_in(&self.id, &number.to_be_bytes())));
-        self.queue.remove(&number)
+        let epoch = match self.queue.remove(&number) {
+            Some(Item::Commit(commit)) => commit.epoch,
+            Some(Item::Welcome(welcome)) => welcome.epoch,
+            _ => return,
+        };
+        if self.own_welcomes.remove(&epoch).is_some() {
+            self.writes.push(Write::delete(table::OWN_WELCOME, table::key_in(&self.id, &epoch.0)));
+        }
+    }
+
+    /// Stores the Welcome of an own commit.
+    pub(crate) fn keep_welcome(&mut self, epoch: EpochId, welcome: KeptWelcome) {
+        self.writes.push(table::put(table::OWN_WELCOME, table::key_in(&self.id, &epoch.0), &welcome));
+        self.own_welcomes.insert(epoch, welcome);
     }
 
     /// The own commit that the server has not accepted yet.

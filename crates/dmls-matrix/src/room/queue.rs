@@ -1,10 +1,11 @@
 //! What is to be sent: records that outlive a crash, with stable transaction ids (SPEC §6.10).
 
-use dmls::effect::{EpochRef, OutgoingCommit, OutgoingWelcome};
+use dmls::effect::{EpochRef, OutgoingWelcome};
 use dmls::entropy::{Entropy, EntropyError};
 use dmls::id::{Device, EpochId};
 use dmls::input::BaseProof;
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
 use super::record::Place;
 use crate::wire::room::Media;
@@ -13,7 +14,7 @@ use crate::wire::room::Media;
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) enum Item {
     /// GroupInfo up, commit out; then its Welcomes take its place.
-    Commit(Box<CommitItem>),
+    Commit(CommitItem),
     /// Welcomes of a published commit.
     Welcome(WelcomeItem),
     /// An own message, sealed or not.
@@ -22,65 +23,67 @@ pub(crate) enum Item {
     ToDevice(ToDeviceItem),
 }
 
+/// An own commit that the server has not accepted yet. What is sent is the core's: it keeps the commit, and of an epoch
+/// that it holds it makes the GroupInfo, the same bytes each time.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct CommitItem {
-    pub(crate) epoch: EpochRef,
-    pub(crate) base: EpochRef,
-    pub(crate) resolves: Vec<EpochRef>,
-    #[serde(with = "serde_bytes")]
-    pub(crate) bytes: Vec<u8>,
-    #[serde(with = "serde_bytes")]
-    pub(crate) group_info: Vec<u8>,
+    /// The epoch that it makes.
+    pub(crate) epoch: EpochId,
     /// Where the GroupInfo is, once uploaded.
     pub(crate) media: Option<Media>,
     pub(crate) txn_id: String,
-    pub(crate) welcomes: Vec<KeptWelcome>,
 }
 
+/// The Welcome of an own commit, with fresh randomness in it: stored once, with the commit, until it was sent.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct KeptWelcome {
-    to: Device,
-    #[serde(with = "serde_bytes")]
-    bytes: Vec<u8>,
+    /// The MLSMessage, the same for all.
+    bytes: ByteBuf,
     base: BaseProof,
-    #[serde(with = "serde_bytes")]
-    grant: Vec<u8>,
-}
-
-impl From<OutgoingWelcome> for KeptWelcome {
-    fn from(welcome: OutgoingWelcome) -> Self {
-        let OutgoingWelcome { to, bytes, base, grant } = welcome;
-        Self { to, bytes: bytes.to_vec(), base, grant }
-    }
+    /// For each device that the commit adds.
+    grants: Vec<(Device, ByteBuf)>,
 }
 
 impl KeptWelcome {
-    pub(crate) fn outgoing(&self) -> OutgoingWelcome {
-        let Self { to, bytes, base, grant } = self.clone();
-        OutgoingWelcome { to, bytes: bytes.into(), base, grant }
+    /// That of a commit; `None` if it adds nobody.
+    pub(crate) fn of(welcomes: Vec<OutgoingWelcome>) -> Option<Self> {
+        let first = welcomes.first()?;
+        let (bytes, base) = (ByteBuf::from(first.bytes.to_vec()), first.base.clone());
+        let grants = welcomes.into_iter().map(|welcome| (welcome.to, welcome.grant.into())).collect();
+        Some(Self { bytes, base, grants })
+    }
+
+    /// Whom it is for.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = &Device> {
+        self.grants.iter().map(|(device, _)| device)
+    }
+
+    /// The MLSMessage.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether it does not fit into a to-device message.
+    pub(crate) fn is_large(&self) -> bool {
+        self.bytes.len() > crate::wire::welcome::INLINE_LIMIT
+    }
+
+    /// What the base showed, and the device's grant.
+    pub(crate) fn proofs(&self, device: &Device) -> Option<(&BaseProof, &[u8])> {
+        let (_, grant) = self.grants.iter().find(|(to, _)| to == device)?;
+        Some((&self.base, grant))
     }
 }
 
+/// Whom the Welcome of a published commit goes to.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct WelcomeItem {
     pub(crate) epoch: EpochId,
     pub(crate) commit_event: String,
     pub(crate) txn_id: String,
-    pub(crate) welcomes: Vec<KeptWelcome>,
+    pub(crate) to: Vec<Device>,
     /// Where the MLSMessage is, when it is too large for to-device messages.
     pub(crate) media: Option<Media>,
-}
-
-impl WelcomeItem {
-    pub(crate) fn needs_upload(&self) -> Option<&[u8]> {
-        let first = self.welcomes.first()?;
-        let large = first.bytes.len() > crate::wire::welcome::INLINE_LIMIT;
-        (large && self.media.is_none()).then_some(first.bytes.as_slice())
-    }
-
-    pub(crate) fn device(welcome: &KeptWelcome) -> &Device {
-        &welcome.to
-    }
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -107,15 +110,6 @@ pub(crate) struct ToDeviceItem {
     pub(crate) txn_id: String,
     pub(crate) encrypt: bool,
     pub(crate) attempts: u32,
-}
-
-/// A commit and what it takes to publish it.
-pub(crate) fn commit_item(commit: OutgoingCommit, entropy: &mut dyn Entropy) -> Result<Item, EntropyError> {
-    let OutgoingCommit { epoch, base, resolves, bytes, group_info, welcomes } = commit;
-    let welcomes = welcomes.into_iter().map(KeptWelcome::from).collect();
-    let txn_id = fresh_name(entropy)?;
-    let group_info = group_info.bytes();
-    Ok(Item::Commit(Box::new(CommitItem { epoch, base, resolves, bytes, group_info, media: None, txn_id, welcomes })))
 }
 
 /// A name that nobody else makes: transaction and message ids.

@@ -17,12 +17,8 @@ pub(crate) struct RoomRecord {
     pub(crate) membership: Membership,
     pub(crate) encryption: Encryption,
     pub(crate) name: Option<String>,
-    /// A rekey was asked for.
-    pub(crate) update_wanted: bool,
     /// Since when this device waits to be in the group, as a joined member.
     pub(crate) waiting_since: Option<Timestamp>,
-    /// Commits with a GroupInfo, for external commits; best last.
-    pub(crate) entries: Vec<EntryPoint>,
     /// A gap in the timeline that is being filled.
     pub(crate) gap: Option<Gap>,
     /// What lies before the first sync of a room that came when this device was away, as far as nobody paged there.
@@ -45,9 +41,7 @@ impl Default for RoomRecord {
             membership: Membership::Left,
             encryption: Encryption::None,
             name: None,
-            update_wanted: false,
             waiting_since: None,
-            entries: Vec::new(),
             gap: None,
             beginning: None,
             unseen: BTreeSet::new(),
@@ -58,7 +52,7 @@ impl Default for RoomRecord {
     }
 }
 
-/// What moves on with every message.
+/// What moves on with every message and commit.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Marks {
     /// Next number in the outbox.
@@ -67,11 +61,13 @@ pub(crate) struct Marks {
     pub(crate) next_major: u64,
     /// The newest timeline event that was taken in.
     pub(crate) newest_event: Option<String>,
+    /// A rekey was asked for.
+    pub(crate) update_wanted: bool,
 }
 
 impl Default for Marks {
     fn default() -> Self {
-        Self { next_item: 0, next_major: 1, newest_event: None }
+        Self { next_item: 0, next_major: 1, newest_event: None, update_wanted: false }
     }
 }
 

@@ -35,7 +35,7 @@ impl Room {
             return None;
         }
         let behind = self.behind();
-        let unknown = self.record.entries.iter().filter(|entry| !self.group.knows(&entry.epoch.id));
+        let unknown = self.entries.values().filter(|entry| !self.group.knows(&entry.epoch.id));
         let placed = unknown.filter_map(|entry| {
             let id = entry.epoch.id;
             if let Some((_, height)) = out.certain.iter().find(|(known, _)| *known == id) {

@@ -76,6 +76,7 @@ impl CommitContent {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Media {
     pub(crate) url: String,
+    #[serde(with = "serde_bytes")]
     pub(crate) sha256: [u8; 32],
 }
 
@@ -177,13 +178,14 @@ pub(crate) fn message_content(bytes: &[u8], epoch: &EpochRef) -> Value {
     content
 }
 
-/// Content of a commit: `epoch` is its base, as in the signed copy; `makes` is what comes of it.
+/// Content of a commit: `epoch` is its base, as in the signed copy; `makes` is what comes of it. Without a GroupInfo it
+/// is no entry point.
 pub(crate) fn commit_content(
     bytes: &[u8],
     base: &EpochRef,
     resolves: &[EpochRef],
     makes: &EpochRef,
-    group_info: &Media,
+    group_info: Option<&Media>,
 ) -> Value {
     let resolve = |head: &EpochRef| {
         let mut value = epoch_json(head);
@@ -196,9 +198,11 @@ pub(crate) fn commit_content(
         "epoch": epoch_json(base),
         "resolves": resolves.iter().map(resolve).collect::<Vec<_>>(),
         "makes": epoch_json(makes),
-        "group_info": group_info.json(),
     });
     set_locator(&mut content, &base.locator);
+    if let (Some(map), Some(group_info)) = (content.as_object_mut(), group_info) {
+        map.insert("group_info".to_owned(), group_info.json());
+    }
     content
 }
 

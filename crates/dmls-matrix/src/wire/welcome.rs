@@ -1,6 +1,5 @@
 //! Welcomes, sent to devices (SPEC §6.7).
 
-use dmls::effect::OutgoingWelcome;
 use dmls::id::EpochId;
 use dmls::input::BaseProof;
 use serde_json::{Value, json};
@@ -59,13 +58,23 @@ fn parse_fields(content: &Value, body: Body) -> Option<WelcomeContent> {
     })
 }
 
+/// How an MLSMessage is handed over.
+#[derive(Clone, Copy)]
+pub(crate) enum Carrier<'a> {
+    /// In the to-device message.
+    Inline(&'a [u8]),
+    /// In the media repository.
+    Media(&'a Media),
+}
+
 /// Content of a Welcome whose commit is the event `commit_event`.
 pub(crate) fn content(
     room: &RoomId,
     commit_event: &str,
     epoch: &EpochId,
-    welcome: &OutgoingWelcome,
-    media: Option<&Media>,
+    base: &BaseProof,
+    grant: &[u8],
+    body: Carrier<'_>,
 ) -> Value {
     let mut content = json!({
         "algorithm": welcome_algorithm(),
@@ -73,14 +82,14 @@ pub(crate) fn content(
         "commit_event": commit_event,
         "epoch_id": base64url(&epoch.0),
         "base": {
-            "confirmed_transcript_hash": base64(&welcome.base.confirmed_transcript_hash),
-            "confirmation_tag": base64(&welcome.base.confirmation_tag),
+            "confirmed_transcript_hash": base64(&base.confirmed_transcript_hash),
+            "confirmation_tag": base64(&base.confirmation_tag),
         },
-        "grant": base64(&welcome.grant),
+        "grant": base64(grant),
     });
-    let (field, value) = match media {
-        Some(media) => ("file", media.json()),
-        None => ("ciphertext", Value::String(base64(&welcome.bytes))),
+    let (field, value) = match body {
+        Carrier::Inline(bytes) => ("ciphertext", Value::String(base64(bytes))),
+        Carrier::Media(media) => ("file", media.json()),
     };
     if let Some(map) = content.as_object_mut() {
         map.insert(field.to_owned(), value);

@@ -1,8 +1,11 @@
 //! Machines that are dropped between any two steps, and stores that take no more.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use dmls_matrix::RoomId;
 use dmls_matrix::facts::Endorsement;
 use dmls_matrix::request::Request;
+use sha2::{Digest, Sha256};
 
 use crate::everyday::alice_and_bob;
 use crate::world::{World, text, user};
@@ -17,6 +20,19 @@ fn busy_moment() -> (World, RoomId) {
     world.send("alice", &room, "one");
     world.send("alice", &room, "two");
     (world, room)
+}
+
+/// Of each commit in the room, whether its GroupInfo is where it says, and what it says.
+fn entry_points(world: &World, room: &RoomId) -> Vec<bool> {
+    let stream = world.net.servers["one.test"].stream.iter();
+    let commits = stream.filter(|(of, event)| *of == room.0 && event["content"].get("group_info").is_some());
+    commits
+        .map(|(_, event)| {
+            let said = &event["content"]["group_info"];
+            let (_, bytes) = &world.net.media[said["url"].as_str().unwrap()];
+            said["sha256"] == STANDARD_NO_PAD.encode(Sha256::digest(bytes)).as_str()
+        })
+        .collect()
 }
 
 /// One thing at a time, under transaction ids that outlive a crash (SPEC §6.10).
@@ -38,12 +54,67 @@ fn a_crash_between_any_two_steps_loses_and_doubles_nothing() {
         let messages = events.iter().filter(|(_, event)| event["type"] == "m.room.encrypted");
         let messages = messages.filter(|(_, event)| event["content"].get("group_info").is_none()).count();
         assert_eq!(messages, 2, "crash at step {step}");
+        let shown = entry_points(&world, &room);
+        assert!(shown.len() > 2 && shown.iter().all(|is_there| *is_there), "crash at step {step}: {shown:?}");
         if !crashed {
             break;
         }
         crashes += 1;
     }
     assert!((10..80).contains(&crashes), "{crashes} crashes");
+}
+
+/// The GroupInfo is made again after a crash, and of an epoch that was let go it is not made: others enter elsewhere.
+#[test]
+fn a_commit_whose_epoch_was_let_go_needs_no_group_info() {
+    let (mut world, room) = alice_and_bob();
+    world.update("alice", &room);
+    let Request::Upload { bytes, .. } = next(&mut world, "alice") else { panic!("no upload") };
+    world.reopen("alice");
+    let Request::Upload { bytes: again, .. } = next(&mut world, "alice") else { panic!("no upload") };
+    assert_eq!(bytes, again);
+    answer_one(&mut world, "alice");
+    let Request::RoomEvent { txn_id, content, .. } = next(&mut world, "alice") else { panic!("no commit") };
+    assert!(content.get("group_info").is_some());
+    // The server takes it, but neither its answer nor its echo comes.
+    let device = world.device("alice");
+    let event = world.net.post(&device, &room.0, "m.room.encrypted", None, content, Some(&txn_id));
+    world.net.hidden.insert(("one.test".to_owned(), event));
+    world.reopen("alice");
+    for _ in 0..70 {
+        world.sync("bob");
+        world.update("bob", &room);
+        world.run("bob");
+        world.sync("alice");
+    }
+    let sent = next(&mut world, "alice");
+    let Request::RoomEvent { txn_id: same, content, .. } = sent else { panic!("something else is due") };
+    assert!(content.get("group_info").is_none() && same == txn_id);
+    world.settle();
+    world.send("alice", &room, "still here");
+    world.settle();
+    world.assert_together(&room, &["alice", "bob"]);
+    assert_eq!(world.transcript("bob", &room), ["still here"]);
+}
+
+/// What this device would send to its room next.
+fn next(world: &mut World, name: &str) -> Request {
+    let now = world.now();
+    let client = world.client(name);
+    let listed = client.machine.as_mut().unwrap().outgoing_requests(now, &mut client.entropy).unwrap();
+    let is_sent = |request: &Request| matches!(request, Request::Upload { .. } | Request::RoomEvent { .. });
+    listed.into_iter().map(|listed| listed.request).find(is_sent).unwrap()
+}
+
+/// Carries out what comes next.
+fn answer_one(world: &mut World, name: &str) {
+    let now = world.now();
+    let client = world.client(name);
+    let listed = client.machine.as_mut().unwrap().outgoing_requests(now, &mut client.entropy).unwrap();
+    let one = listed.into_iter().find(|listed| matches!(listed.request, Request::Upload { .. })).unwrap();
+    let response = world.perform(name, &one.request).unwrap();
+    let client = world.client(name);
+    client.machine.as_mut().unwrap().mark_request_as_sent(&one.id, response, now, &mut client.entropy).unwrap();
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn the_newest_messages_are_the_end_of_all() {
     for name in ["alice", "bob"] {
         let all = world.messages(name, &room);
         for most in 0..10 {
-            let newest = world.client(name).machine.newest_messages(&room, most).unwrap();
+            let newest = world.client(name).machine.as_mut().unwrap().newest_messages(&room, most).unwrap();
             assert_eq!(newest, all[all.len().saturating_sub(most)..], "{name}, {most}");
         }
     }

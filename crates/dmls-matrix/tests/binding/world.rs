@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use dmls::device::{Credential, OwnDevice, SigningKey as MlsKey};
 use dmls::entropy::{Entropy, EntropyError};
 use dmls::id::{Device, Timestamp};
+use dmls::package::KeyPackages;
 use dmls_matrix::facts::{DeviceFacts, Endorsement, UserDevices};
 use dmls_matrix::request::{Failure, Request, Response};
 use dmls_matrix::sync::{SyncInput, ToDeviceEvent};
 use dmls_matrix::view::{MessageRow, Remark, Report};
 use dmls_matrix::{Machine, MessageId, RoomId};
+use dmls_store::MemoryStore;
 use ed25519_dalek::{Signer, SigningKey};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -59,6 +64,8 @@ pub struct World {
     pub requests: Vec<String>,
     /// Device lists as servers know them.
     lists: BTreeMap<(String, String), Vec<String>>,
+    /// Devices that nobody runs.
+    dummies: Vec<DeviceFacts>,
 }
 
 pub fn user(name: &str, server: &str) -> String {
@@ -81,6 +88,7 @@ impl World {
             clients: BTreeMap::new(),
             requests: Vec::new(),
             lists: BTreeMap::new(),
+            dummies: Vec::new(),
         }
     }
 
@@ -117,6 +125,25 @@ impl World {
         self.announce(user);
     }
 
+    /// A device with a key package that nobody runs: all that a member of a large room has of most others.
+    pub fn add_dummy(&mut self, name: &str, user: &str) {
+        let device = Device::new(user, name.to_uppercase());
+        let mut entropy = Seeded::new(name);
+        let mut seed = [0; 32];
+        entropy.fill(&mut seed).unwrap();
+        let (signer, mls) = (SigningKey::from_bytes(&seed), MlsKey::generate(&mut entropy).unwrap());
+        let (ed25519, mls_key) = (signer.verifying_key().to_bytes(), mls.public());
+        let signature = signer.sign(&Credential::payload(&device, &mls_key, 0)).to_bytes();
+        let own = OwnDevice::new(mls, device.clone(), ed25519, 0, signature).unwrap();
+        let made = KeyPackages::default().generate(&own, 1, false, &mut entropy).unwrap();
+        let package = made.persist(&mut MemoryStore::new()).unwrap().remove(0);
+        let server = self.net.servers.get_mut(&server_of(user)).unwrap();
+        let keys = server.one_time.entry(device.clone()).or_default();
+        keys.insert(format!("{}:{name}", algorithm()), STANDARD_NO_PAD.encode(package.bytes));
+        let endorsement = Endorsement::Endorsed;
+        self.dummies.push(DeviceFacts { device, ed25519, mls_key: Some(mls_key.0), endorsement });
+    }
+
     /// Everybody hears that a user's devices changed; servers that are linked keep a copy of the list.
     pub fn announce(&mut self, user: &str) {
         let devices = self.clients.values().filter(|client| client.device.user == user);
@@ -134,6 +161,12 @@ impl World {
     pub fn remove_device(&mut self, name: &str) {
         let client = self.clients.remove(name).unwrap();
         self.announce(&client.device.user);
+    }
+
+    /// From now on nobody runs this device.
+    pub fn retire(&mut self, name: &str) {
+        let Client { device, ed25519, mls_key, endorsement, .. } = self.clients.remove(name).unwrap();
+        self.dummies.push(DeviceFacts { device, ed25519, mls_key: Some(mls_key), endorsement });
     }
 
     pub fn client(&mut self, name: &str) -> &mut Client {
@@ -375,7 +408,8 @@ impl World {
             mls_key: Some(client.mls_key),
             endorsement: client.endorsement,
         });
-        let facts = UserDevices { user: user.to_owned(), devices: devices.collect() };
+        let dummies = self.dummies.iter().filter(|facts| facts.device.user == user).cloned();
+        let facts = UserDevices { user: user.to_owned(), devices: devices.chain(dummies).collect() };
         let now = self.now();
         let client = self.client(name);
         client.machine.as_mut().unwrap().receive_device_facts(facts, now, &mut client.entropy).unwrap();

@@ -1,14 +1,16 @@
 //! How often a device stores something, and how much.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dmls::journal::{Journal as _, Records as _, Table, Write};
+use dmls_matrix::facts::Endorsement;
 use dmls_matrix::{Machine, RoomId};
 use dmls_store::{Key, SqliteStore};
 
 use crate::everyday::alice_and_bob;
 use crate::watched::{Batch, Watched};
-use crate::world::World;
+use crate::world::{World, user};
 
 /// Bytes of keys and records that a message may cost each side, beside the records of the core.
 const MOST: usize = 2_500;
@@ -172,13 +174,7 @@ fn disk(records: &[Write]) -> (tempfile::TempDir, SqliteStore) {
 fn what_a_message_costs_on_disk() {
     let count = std::env::var("MESSAGES").map_or(320, |count| count.parse().unwrap());
     let (mut world, room) = talk();
-    let mut before = Vec::new();
-    for name in ["alice", "bob"] {
-        let journal = machine(&mut world, name).journal();
-        let put =
-            |(table, key): (Table, &[u8])| Write::put(table, key, journal.get(table, key).unwrap().unwrap().to_vec());
-        before.push(journal.places().map(put).collect::<Vec<_>>());
-    }
+    let before = ["alice", "bob"].map(|name| records(&mut world, name));
     for number in 0..count {
         say(&mut world, "alice", "bob", &room, &format!("message {number}"));
     }
@@ -188,18 +184,191 @@ fn what_a_message_costs_on_disk() {
             println!("{name}: {write:?}");
         }
         let (_dir, mut store) = disk(before);
-        let start = written();
-        batches.iter().for_each(|batch| store.commit(batch).unwrap());
-        let files = written() - start;
-        let records = batches.iter().flatten().map(size).sum::<usize>();
-        let (core, rest) =
-            (records - batches.iter().map(own_size).sum::<usize>(), batches.iter().map(own_size).sum::<usize>());
-        println!("{name}: {} transactions for {count} messages", batches.len());
-        println!(
-            "{name}: a message is {} + {} bytes of records, {} of files",
-            core / count,
-            rest / count,
-            files / count
-        );
+        print_files(name, &mut store, &batches, count, "message");
+    }
+}
+
+/// All that a device has stored.
+fn records(world: &mut World, name: &str) -> Vec<Write> {
+    let journal = machine(world, name).journal();
+    let put = |(table, key): (Table, &[u8])| Write::put(table, key, journal.get(table, key).unwrap().unwrap().to_vec());
+    journal.places().map(put).collect()
+}
+
+/// What `count` of these things cost on disk.
+fn print_files(name: &str, store: &mut SqliteStore, batches: &[Batch], count: usize, what: &str) {
+    let start = written();
+    batches.iter().for_each(|batch| store.commit(batch).unwrap());
+    let files = written() - start;
+    let records = batches.iter().flatten().map(size).sum::<usize>();
+    let rest = batches.iter().map(own_size).sum::<usize>();
+    println!("{name}: {} transactions for {count} {what}s", batches.len());
+    println!(
+        "{name}: a {what} is {} + {} bytes of records, {} of files",
+        (records - rest) / count,
+        rest / count,
+        files / count
+    );
+}
+
+/// Leaves that come at a time: so many fit into an event, with a path beside which nobody has committed yet.
+const BATCH: usize = 64;
+
+/// Everything is done that is due until so many devices are in the room.
+fn fill(world: &mut World, room: &RoomId, count: usize) {
+    for _ in 0..40 {
+        world.settle();
+        if world.leaves("alice", room).len() == count {
+            return;
+        }
+        world.now += 10_000;
+    }
+    panic!("{} instead of {count}: {:?}", world.leaves("alice", room).len(), world.codes("alice"));
+}
+
+/// A room of `count` devices whose tree is warm for Alice: beside her way to the root every node has a key. Bob, who
+/// has the last leaf, takes in what she commits. The devices between them are those of one user; a few are run for a
+/// while, those that warm the tree.
+fn large_room(count: usize) -> (World, RoomId) {
+    let (one, crowd) = ("one.test", user("crowd", "one.test"));
+    let mut world = World::new(&[one]);
+    world.add("alice", &user("alice", one), Endorsement::Endorsed);
+    world.settle();
+    let room = world.create("alice", "!room");
+    world.member("alice", &room.0, &crowd, "join");
+    let leaves: Vec<_> = (1..count - 1).collect();
+    for batch in leaves.chunks(BATCH) {
+        let name = |leaf: &usize| format!("d{leaf:05}");
+        let (warm, cold): (Vec<_>, Vec<_>) =
+            batch.iter().partition(|leaf| leaf.is_power_of_two() || **leaf == batch[0]);
+        cold.iter().for_each(|leaf| world.add_dummy(&name(leaf), &crowd));
+        for leaf in &warm {
+            world.add(&name(leaf), &crowd, Endorsement::Endorsed);
+            // Its key packages are there when the others' are, so that all come at once and in order.
+            world.visit(&name(leaf));
+        }
+        world.announce(&crowd);
+        fill(&mut world, &room, batch[batch.len() - 1] + 1);
+        for leaf in warm.iter().rev() {
+            world.update(&name(leaf), &room);
+            world.settle();
+        }
+        warm.iter().for_each(|leaf| world.retire(&name(leaf)));
+    }
+    world.add("bob", &user("bob", one), Endorsement::Endorsed);
+    world.settle();
+    world.member("alice", &room.0, &user("bob", one), "join");
+    fill(&mut world, &room, count);
+    for name in ["alice", "bob"] {
+        world.update(name, &room);
+        world.settle();
+        machine(&mut world, name).store().unwrap();
+    }
+    for name in ["alice", "bob"] {
+        stored(&mut world, name);
+    }
+    (world, room)
+}
+
+/// Alice commits, the homeserver takes it, Bob takes it in, and it comes back to her.
+fn commit(world: &mut World, room: &RoomId) {
+    world.update("alice", room);
+    world.run("alice");
+    for name in ["bob", "alice"] {
+        world.sync(name);
+        world.run(name);
+    }
+    world.now += 1_000;
+}
+
+/// Bytes of what `batches` write, by table.
+fn by_table(batches: &[Batch]) -> BTreeMap<&'static str, usize> {
+    let mut tables = BTreeMap::new();
+    for write in batches.iter().flatten() {
+        *tables.entry(write.place().0.0).or_default() += size(write);
+    }
+    tables
+}
+
+/// Transactions and bytes of one commit of each side, once epochs are let go all the time.
+fn cost_of_a_commit(devices: usize) -> [(usize, usize); 2] {
+    let (mut world, room) = large_room(devices);
+    for _ in 0..70 {
+        commit(&mut world, &room);
+    }
+    for name in ["alice", "bob"] {
+        stored(&mut world, name);
+    }
+    commit(&mut world, &room);
+    ["alice", "bob"].map(|name| {
+        let batches = stored(&mut world, name);
+        (batches.len(), batches.iter().flatten().map(size).sum())
+    })
+}
+
+/// The GroupInfo, as large as the room, is never stored; what is stored grows with the height of the tree.
+#[test]
+fn a_commit_writes_its_path_and_not_the_room() {
+    let (small, large) = (cost_of_a_commit(16), cost_of_a_commit(128));
+    for ((transactions, few), (same, many)) in small.into_iter().zip(large) {
+        assert!(transactions <= 2 && same <= 2, "{transactions} and {same} transactions");
+        // Three more nodes: key, ciphertext and hashes of each, its private key, and the node that goes.
+        assert!(many < few + 3 * 500, "{few} bytes in the small room, {many} in the large one");
+        assert!(many < 8_000, "{many} bytes");
+    }
+}
+
+/// A Welcome has the whole tree, and cannot be made again: it is stored with its commit, and goes once it was sent.
+#[test]
+fn a_welcome_is_stored_once() {
+    let (mut world, room) = large_room(160);
+    for name in ["carol", "dave"] {
+        world.add(name, &user("carol", "one.test"), Endorsement::Endorsed);
+        world.visit(name);
+    }
+    world.member("alice", &room.0, &user("carol", "one.test"), "join");
+    stored(&mut world, "alice");
+    world.sync("alice");
+    // Not when it is her turn among so many, but now.
+    world.update("alice", &room);
+    world.visit("alice");
+    let uploads = world.requests.iter().rev().filter(|request| request.starts_with("alice upload")).count();
+    assert!(uploads >= 2, "GroupInfo and Welcome are uploaded");
+    machine(&mut world, "alice").store().unwrap();
+    let batches = stored(&mut world, "alice");
+    let welcomes = batches.iter().flatten().filter(|write| write.place().0.0 == "matrix.own_welcome");
+    let sizes: Vec<_> = welcomes.map(size).collect();
+    assert!(sizes.len() == 2 && sizes[0] > 40_000 && sizes[1] < 100, "put once for both, and deleted: {sizes:?}");
+    assert!(by_table(&batches)["matrix.outbox"] < 2_000, "{:?}", by_table(&batches));
+    world.settle();
+    let heads = ["alice", "carol", "dave"].map(|name| world.head(name, &room));
+    assert!(heads[0].is_some() && heads[1] == heads[0] && heads[2] == heads[0]);
+}
+
+/// Figures of docs/STORAGE.md. Epochs are let go all the time, and lie in the store as commits left them.
+#[test]
+#[ignore = "figures, not a test"]
+fn what_a_commit_costs_on_disk() {
+    let set = |name: &str, usual: usize| std::env::var(name).map_or(usual, |count| count.parse().unwrap());
+    let (devices, count) = (set("DEVICES", 1_000), set("COMMITS", 64));
+    let (mut world, room) = large_room(devices);
+    let before = ["alice", "bob"].map(|name| records(&mut world, name));
+    for _ in 0..100 {
+        commit(&mut world, &room);
+    }
+    let earlier = ["alice", "bob"].map(|name| stored(&mut world, name));
+    for _ in 0..count {
+        commit(&mut world, &room);
+    }
+    assert_eq!(world.head("alice", &room), world.head("bob", &room));
+    for ((name, before), earlier) in ["alice", "bob"].iter().zip(&before).zip(&earlier) {
+        let batches = stored(&mut world, name);
+        for (table, bytes) in by_table(&batches) {
+            println!("{name}: {} bytes of {table} for a commit", bytes / count);
+        }
+        let (_dir, mut store) = disk(before);
+        earlier.iter().for_each(|batch| store.commit(batch).unwrap());
+        store.purge().unwrap();
+        print_files(name, &mut store, &batches, count, "commit");
     }
 }

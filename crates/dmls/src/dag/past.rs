@@ -155,8 +155,10 @@ impl Dag {
         let mut going: Vec<EpochId> = Vec::new();
         let below = self.index.below(limit).filter_map(|id| self.get(id));
         for epoch in below.take(most) {
+            // This device's own commit is not in the room yet.
+            let leaves = epoch.own && epoch.base.is_some() && !epoch.abandoned && epoch.locator.0.is_empty();
             // A false height may have put it before one of its parents.
-            if epoch.named().all(|parent| self.get(&parent.id).is_none() || going.contains(&parent.id)) {
+            if !leaves && epoch.named().all(|parent| self.get(&parent.id).is_none() || going.contains(&parent.id)) {
                 going.push(epoch.id);
             }
         }

@@ -87,7 +87,7 @@ impl Story {
             kind,
             base: base.map(Epoch::reference),
             resolves,
-            locator: Locator::default(),
+            locator: Locator("$commit".into()),
             commit_hash: id,
             proof: BaseProof { confirmed_transcript_hash: Vec::new(), confirmation_tag: Vec::new() },
             own_leaf: members.leaf_of(&device(0)).map(|leaf| leaf.index),

@@ -64,38 +64,77 @@ struct GroupRecord {
     returned: bool,
 }
 
+/// What is known of an epoch, under its EpochId. It is written with every commit, and again as the epoch ages: what is empty is left out.
 #[derive(Serialize, Deserialize)]
 struct EpochRecord {
-    id: EpochId,
     height: Height,
     creator: Device,
     kind: EpochKind,
     base: Option<EpochRef>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     resolves: Vec<EpochRef>,
     locator: Locator,
+    #[serde(rename = "commit")]
     commit_hash: ByteBuf,
-    proof: BaseProof,
+    proof: ProofRecord,
     members: Listing,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     added: Vec<Device>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     removed: Vec<Removal>,
+    #[serde(rename = "seen")]
     first_seen: Timestamp,
+    #[serde(rename = "leaf")]
     own_leaf: Option<LeafIndex>,
-    own: bool,
-    healing: bool,
-    entry: bool,
-    held: bool,
-    abandoned: bool,
-    equivocation: bool,
+    marks: Marks,
+    #[serde(rename = "export", default, skip_serializing_if = "Option::is_none")]
     merge_export: Option<ByteBuf>,
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     merge_inputs: Option<ByteBuf>,
-    granted: bool,
+}
+
+/// Confirmed transcript hash and confirmation tag.
+#[derive(Serialize, Deserialize)]
+struct ProofRecord(ByteBuf, ByteBuf);
+
+/// What is so or not so of an epoch, a bit each.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Marks(u8);
+
+impl Marks {
+    const OWN: u8 = 1;
+    const HEALING: u8 = 1 << 1;
+    const ENTRY: u8 = 1 << 2;
+    const HELD: u8 = 1 << 3;
+    const ABANDONED: u8 = 1 << 4;
+    const EQUIVOCATION: u8 = 1 << 5;
+    const GRANTED: u8 = 1 << 6;
+
+    fn of(epoch: &Epoch) -> Self {
+        let marks = [
+            (epoch.own, Self::OWN),
+            (epoch.healing, Self::HEALING),
+            (epoch.entry, Self::ENTRY),
+            (epoch.held, Self::HELD),
+            (epoch.abandoned, Self::ABANDONED),
+            (epoch.equivocation, Self::EQUIVOCATION),
+            (epoch.granted, Self::GRANTED),
+        ];
+        Self(marks.into_iter().filter(|(is_so, _)| *is_so).map(|(_, bit)| bit).sum())
+    }
+
+    fn has(self, bit: u8) -> bool {
+        self.0 & bit != 0
+    }
 }
 
 /// The members of an epoch: how they differ from those of its base, or from the floor (SPEC §7.10).
 #[derive(Serialize, Deserialize)]
 struct Listing {
     on_floor: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     gone: Vec<LeafIndex>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     new: Vec<Leaf>,
 }
 
@@ -124,31 +163,25 @@ fn bare(secret: Option<&Secret>) -> Option<ByteBuf> {
 
 impl EpochRecord {
     fn of(epoch: &Epoch, members: Listing) -> Self {
-        let epoch = epoch.clone();
+        let (marks, epoch) = (Marks::of(epoch), epoch.clone());
+        let BaseProof { confirmed_transcript_hash, confirmation_tag } = epoch.proof;
         Self {
             members,
+            marks,
+            proof: ProofRecord(confirmed_transcript_hash.into(), confirmation_tag.into()),
             commit_hash: ByteBuf::from(epoch.commit_hash.to_vec()),
             merge_export: bare(epoch.merge_export.as_ref()),
             merge_inputs: bare(epoch.merge_inputs.as_ref()),
-            id: epoch.id,
             height: epoch.height,
             creator: epoch.creator,
             kind: epoch.kind,
             base: epoch.base,
             resolves: epoch.resolves,
             locator: epoch.locator,
-            proof: epoch.proof,
             added: epoch.added,
             removed: epoch.removed,
             first_seen: epoch.first_seen,
             own_leaf: epoch.own_leaf,
-            own: epoch.own,
-            healing: epoch.healing,
-            entry: epoch.entry,
-            held: epoch.held,
-            abandoned: epoch.abandoned,
-            equivocation: epoch.equivocation,
-            granted: epoch.granted,
         }
     }
 
@@ -158,47 +191,50 @@ impl EpochRecord {
         (self, members)
     }
 
-    fn restore(self, members: Members) -> Option<Epoch> {
+    fn restore(self, id: EpochId, members: Members) -> Option<Epoch> {
+        let ProofRecord(hash, tag) = self.proof;
+        let proof = BaseProof { confirmed_transcript_hash: hash.into_vec(), confirmation_tag: tag.into_vec() };
         let secret = |bytes: Option<ByteBuf>| bytes.map(|bytes| Secret::parse(&Zeroizing::new(bytes.into_vec())));
         Some(Epoch {
             commit_hash: self.commit_hash.as_ref().try_into().ok()?,
             merge_export: secret(self.merge_export).map_or(Some(None), |value| value.map(Some))?,
             merge_inputs: secret(self.merge_inputs).map_or(Some(None), |value| value.map(Some))?,
-            id: self.id,
+            id,
             height: self.height,
             creator: self.creator,
             kind: self.kind,
             base: self.base,
             resolves: self.resolves,
             locator: self.locator,
-            proof: self.proof,
+            proof,
             members,
             added: self.added,
             removed: self.removed,
             first_seen: self.first_seen,
             own_leaf: self.own_leaf,
-            own: self.own,
-            healing: self.healing,
-            entry: self.entry,
-            held: self.held,
-            abandoned: self.abandoned,
-            equivocation: self.equivocation,
-            granted: self.granted,
+            own: self.marks.has(Marks::OWN),
+            healing: self.marks.has(Marks::HEALING),
+            entry: self.marks.has(Marks::ENTRY),
+            held: self.marks.has(Marks::HELD),
+            abandoned: self.marks.has(Marks::ABANDONED),
+            equivocation: self.marks.has(Marks::EQUIVOCATION),
+            granted: self.marks.has(Marks::GRANTED),
         })
     }
 }
 
 /// The DAG of these records; `None` if they are not those of one.
-fn restore(records: Vec<EpochRecord>, past: Past, desired: Desired) -> Option<Dag> {
-    let sorted = parents_first(records, |record| {
-        (record.id, record.base.iter().chain(&record.resolves).map(|parent| parent.id).collect())
+fn restore(records: Vec<(EpochId, EpochRecord)>, past: Past, desired: Desired) -> Option<Dag> {
+    let sorted = parents_first(records, |(id, record)| {
+        (*id, record.base.iter().chain(&record.resolves).map(|parent| parent.id).collect())
     });
     let (mut members, mut epochs) = (BTreeMap::new(), Vec::new());
-    for (record, listing) in sorted?.into_iter().map(EpochRecord::without_members) {
+    for (id, record) in sorted? {
+        let (record, listing) = record.without_members();
         let base = record.base.as_ref().and_then(|base| members.get(&base.id));
         let here = listing.restore(base, &past.floor)?;
-        members.insert(record.id, here.clone());
-        epochs.push(record.restore(here)?);
+        members.insert(id, here.clone());
+        epochs.push(record.restore(id, here)?);
     }
     Dag::of(epochs, past, desired)
 }
@@ -403,8 +439,11 @@ impl Group {
         }
         let floor = scan(records, FLOOR, &prefix)?;
         past.floor = floor.iter().map(|(_, bytes)| read(FLOOR, bytes)).collect::<Result<_, _>>()?;
-        let epochs = scan(records, EPOCH, &prefix)?;
-        let epochs = epochs.iter().map(|(_, bytes)| read(EPOCH, bytes)).collect::<Result<_, _>>()?;
+        let mut epochs = Vec::new();
+        for (key, bytes) in scan(records, EPOCH, &prefix)? {
+            let id = key.get(prefix.len()..).and_then(EpochId::parse).ok_or(LoadError::Damaged(EPOCH.0))?;
+            epochs.push((id, read(EPOCH, &bytes)?));
+        }
         this.dag = restore(epochs, past, desired).ok_or(LoadError::Damaged(EPOCH.0))?;
         for (_, bytes) in scan(records, PENDING, &prefix)? {
             this.pending.insert(read(PENDING, &bytes)?);

@@ -6,7 +6,7 @@ use super::Group;
 use crate::base::eligible;
 use crate::dag::Epoch;
 use crate::defence;
-use crate::effect::{Due, EpochInfo, EpochRef, Need, Readiness};
+use crate::effect::{Due, EpochInfo, EpochRef, GroupInfo, Need, Readiness};
 use crate::id::{Device, EpochId, Timestamp};
 use crate::pending::On;
 use crate::plan::Plan;
@@ -177,6 +177,18 @@ impl Group {
     /// The devices that can read messages of an epoch; `None` when that is not known.
     pub fn readers(&self, id: &EpochId) -> Option<Vec<Device>> {
         self.dag.get(id).map(|epoch| epoch.members.iter().map(|leaf| leaf.device.clone()).collect())
+    }
+
+    /// An epoch's GroupInfo with ratchet tree, signed by this device: the same bytes as were made with the epoch.
+    ///
+    /// `None` unless this device holds the epoch.
+    pub fn group_info(&self, id: &EpochId) -> Option<GroupInfo> {
+        self.held.get(id).map(|held| GroupInfo::of(&held.epoch, &self.own))
+    }
+
+    /// The commit that makes an epoch, as it was sent; `None` where it is not known, and for genesis.
+    pub fn commit(&self, id: &EpochId) -> Option<&[u8]> {
+        self.commit_bytes.get(id).map(Vec::as_slice)
     }
 
     /// How this device stands to an epoch.
