@@ -10,7 +10,7 @@ use crate::effect::{Applied, EpochKind, Need, Notice, OutgoingCommit, Publish, R
 use crate::id::{Device, EpochId, GroupId, Locator, Timestamp};
 use crate::input::{Desired, DesiredDevice, Input, Welcome};
 use crate::mls::Plan;
-use crate::mls::tests::spoiling::{Spoiled, spoil};
+use crate::mls::tests::suites::{Spoiled, spoil};
 use crate::package::KeyPackages;
 use crate::secret::{InputKind, Secret, grant_psk, merge_value, no_chain, psk_secret};
 use crate::wire::{CommitData, PskId};

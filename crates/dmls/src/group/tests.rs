@@ -13,7 +13,7 @@ use crate::error::Reason;
 use crate::id::{Device, GroupId, Locator, Timestamp};
 use crate::input::{Desired, DesiredDevice, Input, Welcome};
 use crate::journal::{Durable, Entry, Journal, Records, Table, Write};
-use crate::mls::tests::spoiling::SPOILING;
+use crate::mls::tests::suites::SPOILING;
 use crate::mls::{Epoch, Plan};
 use crate::package::KeyPackages;
 use crate::secret::{Secret, merge_value, no_chain, psk_secret};

@@ -4,6 +4,7 @@
 use tls_codec::VLBytes;
 use zeroize::Zeroizing;
 
+use super::suites::LAX;
 use super::world::{Chance, Member, Person, SUITE};
 use crate::mls::commit::{CONTENT_LABEL, confirmed_hash, membership_content, signed_content};
 use crate::mls::crypto::{self, Hash, KeyPair, derive, draw};
@@ -17,57 +18,7 @@ use crate::mls::wire::{
 };
 use crate::mls::{Epoch, Package};
 use crate::secret::Secret;
-use crate::suite::{Binding, Sealed, Seed, Signer, Suite, SuiteError, Verifier};
-
-/// The suite of who takes any bytes for a key.
-pub(super) static LAX: &dyn Suite = &Lax;
-
-#[derive(Debug)]
-struct Lax;
-
-impl Suite for Lax {
-    fn number(&self) -> u16 {
-        SUITE.number()
-    }
-
-    fn derive_key_pair(&self, ikm: &[u8; 32]) -> (Seed, Vec<u8>) {
-        SUITE.derive_key_pair(ikm)
-    }
-
-    fn is_public_key(&self, _bytes: &[u8]) -> bool {
-        true
-    }
-
-    fn seal(&self, recipient: &[u8], to: Binding<'_>, text: &[u8], ephemeral: &Seed) -> Result<Sealed, SuiteError> {
-        SUITE.seal(recipient, to, text, ephemeral)
-    }
-
-    fn open(
-        &self,
-        private: &[u8; 32],
-        to: Binding<'_>,
-        enc: &[u8],
-        ciphertext: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, SuiteError> {
-        SUITE.open(private, to, enc, ciphertext)
-    }
-
-    fn encapsulate(&self, recipient: &[u8], label: &[u8], ephemeral: &Seed) -> Result<(Vec<u8>, Seed), SuiteError> {
-        SUITE.encapsulate(recipient, label, ephemeral)
-    }
-
-    fn decapsulate(&self, private: &[u8; 32], enc: &[u8], label: &[u8]) -> Result<Seed, SuiteError> {
-        SUITE.decapsulate(private, enc, label)
-    }
-
-    fn signer(&self, seed: &[u8; 32]) -> Box<dyn Signer> {
-        SUITE.signer(seed)
-    }
-
-    fn verifier(&self, key: &[u8; 32]) -> Option<Box<dyn Verifier>> {
-        SUITE.verifier(key)
-    }
-}
+use crate::suite::Signer;
 
 /// What is bent of a commit, in the order in which it is made; nothing of [`Bend::none`].
 #[derive(Clone, Copy)]

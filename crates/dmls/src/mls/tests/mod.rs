@@ -14,7 +14,7 @@ mod musts;
 mod passive;
 mod protection;
 mod schedules;
-pub(crate) mod spoiling;
+pub(crate) mod suites;
 mod trees;
 mod world;
 mod wycheproof;

@@ -2,8 +2,9 @@
 
 use super::{ROOM, Scene, bent_package};
 use crate::mls::crypto::{KeyPair, PublicKey};
-use crate::mls::tests::forge::{Bend, LAX, by_value, nodes_of, sign_leaf_as, sign_package_as, tree_bytes};
+use crate::mls::tests::forge::{Bend, by_value, nodes_of, sign_leaf_as, sign_package_as, tree_bytes};
 use crate::mls::tests::invite::{Invite, external_pub};
+use crate::mls::tests::suites::LAX;
 use crate::mls::tests::world::{Chance, SUITE};
 use crate::mls::tree::Forest;
 use crate::mls::wire::{Proposal, ProposalOrRef, TreeNode, UpdatePath};

@@ -1,4 +1,4 @@
-//! A suite in whose hands some ciphertexts do not open (attack F14): what no honest device can make.
+//! Suite 1 in hands that are not honest.
 
 use std::cell::RefCell;
 
@@ -10,11 +10,15 @@ thread_local! {
     static KEYS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Suite 1, except that what is sealed to the keys of a [`Spoiled`] does not open.
-pub(crate) static SPOILING: &dyn Suite = &Spoiling;
+/// What is sealed to the keys of a [`Spoiled`] does not open (attack F14): what no honest device can make.
+pub(crate) static SPOILING: &dyn Suite = &Dishonest { any_key: false };
+/// The suite of who takes any bytes for a key.
+pub(crate) static LAX: &dyn Suite = &Dishonest { any_key: true };
 
 #[derive(Debug)]
-struct Spoiling;
+struct Dishonest {
+    any_key: bool,
+}
 
 /// Paths are spoiled as long as this lives.
 #[must_use = "paths are whole again when this is dropped"]
@@ -32,7 +36,7 @@ impl Drop for Spoiled {
     }
 }
 
-impl Suite for Spoiling {
+impl Suite for Dishonest {
     fn number(&self) -> u16 {
         X25519_ED25519.number()
     }
@@ -42,7 +46,7 @@ impl Suite for Spoiling {
     }
 
     fn is_public_key(&self, bytes: &[u8]) -> bool {
-        X25519_ED25519.is_public_key(bytes)
+        self.any_key || X25519_ED25519.is_public_key(bytes)
     }
 
     fn seal(&self, recipient: &[u8], to: Binding<'_>, text: &[u8], ephemeral: &Seed) -> Result<Sealed, SuiteError> {
