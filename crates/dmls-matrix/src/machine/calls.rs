@@ -4,12 +4,12 @@ use dmls::defence;
 use dmls::effect::{Outcome, Verdict};
 use dmls::entropy::Entropy;
 use dmls::error::GroupError;
-use dmls::group::Group;
+use dmls::group::{Group, Settings};
 use dmls::id::Timestamp;
 use dmls::input::Input;
 use dmls::journal::{Durable, Journal};
 
-use super::Machine;
+use super::{Machine, Parameters};
 use crate::error::Error;
 use crate::id::RoomId;
 use crate::ledger::Ledger;
@@ -25,7 +25,9 @@ impl<J: Journal> Machine<J> {
                 return Ok(None);
             }
             let own = self.own()?;
-            match Room::load(id.clone(), own, self.parameters.event_limit, &self.journal) {
+            let Parameters { event_limit, known_epochs, .. } = self.parameters;
+            let settings = Settings { commit_limit: event_limit, max_known: known_epochs, ..Settings::default() };
+            match Room::load(id.clone(), own, settings, &self.journal) {
                 Ok(room) => drop(self.rooms.insert(id.clone(), room)),
                 Err(Error::Store(error)) => return Err(Error::Store(error)),
                 Err(error) if !defence::on("D7") => return Err(error),

@@ -57,14 +57,22 @@ pub struct Parameters {
     pub refill_below: u64,
     /// Bytes of MLSMessage that fit into one room event.
     pub event_limit: usize,
+    /// How many epochs of a room are known in full; of older ones by which nothing is decided any more a stub remains.
+    pub known_epochs: usize,
     /// The cipher suite of this device's keys.
     pub suite: &'static dyn Suite,
 }
 
 impl Default for Parameters {
     fn default() -> Self {
-        let suite = X25519_ED25519;
-        Self { external_join_after: 20_000, key_packages: 50, refill_below: 25, event_limit: 47_000, suite }
+        Self {
+            external_join_after: 20_000,
+            key_packages: 50,
+            refill_below: 25,
+            event_limit: 47_000,
+            known_epochs: 512,
+            suite: X25519_ED25519,
+        }
     }
 }
 

@@ -97,10 +97,9 @@ impl Room {
     pub(crate) fn load<R: Records>(
         id: RoomId,
         own: Arc<OwnDevice>,
-        commit_limit: usize,
+        settings: Settings,
         records: &R,
     ) -> Result<Self, Error<R::Error>> {
-        let settings = Settings { commit_limit, ..Settings::default() };
         let group = Group::load(GroupId::new(id.as_str()), own, settings, records)?;
         let record = table::get(records, &[], table::ROOM, &table::room_key(&id))?.unwrap_or_default();
         let marks: Marks = table::get(records, &[], table::MARKS, &table::room_key(&id))?.unwrap_or_default();

@@ -1,5 +1,8 @@
 //! How everything ended: what each device shows.
 
+use std::collections::BTreeSet;
+
+use dmls::effect::EpochInfo;
 use dmls_matrix::RoomId;
 use dmls_matrix::view::RoomRow;
 
@@ -46,6 +49,30 @@ impl World {
         Ok(self.trace)
     }
 
+    /// Keeps what a device knows of its epochs: in the end some are stubs, and the oracle asks for all.
+    pub(super) fn note_epochs(&mut self, name: &Name) -> Result<(), Fault> {
+        let Some(client) = self.clients.get_mut(name) else { return Ok(()) };
+        let Some(machine) = client.machine.as_mut() else { return Ok(()) };
+        for row in machine.rooms().map_err(|error| fault(name, &error))? {
+            let Ok(log) = machine.log(&row.room) else { continue };
+            let chronicle = self.chronicle.entry((name.clone(), row.room)).or_default();
+            chronicle.extend(log.into_iter().map(|info| (info.epoch.id, info)));
+        }
+        Ok(())
+    }
+
+    /// Puts the epochs that are stubs before those that a device shows.
+    fn recall(&self, name: &Name, room: &RoomId, view: &mut View) {
+        let Some(chronicle) = self.chronicle.get(&(name.clone(), room.clone())) else { return };
+        let shown: BTreeSet<_> = view.log.iter().map(|info| info.epoch.id).collect();
+        // What is not in the room was taken back.
+        let was = |info: &&EpochInfo| info.base.is_none() || !info.epoch.locator.0.is_empty();
+        let stubs = chronicle.values().filter(was).filter(|info| !shown.contains(&info.epoch.id));
+        let mut stubs: Vec<_> = stubs.map(|info| EpochInfo { held: false, head: false, ..info.clone() }).collect();
+        stubs.sort_by_key(|info| info.epoch.height);
+        view.log.splice(..0, stubs);
+    }
+
     fn end(&mut self, name: &Name) -> Result<End, Fault> {
         let online = self.client(name)?.is_up();
         let rooms = self.rooms(name)?;
@@ -66,7 +93,8 @@ impl World {
         let known: Vec<_> = end.rooms.iter().map(|row| row.room.clone()).collect();
         for room in known {
             // Nothing can be shown of a room that cannot be read; its row says so.
-            if let Ok(view) = self.view(name, &room) {
+            if let Ok(mut view) = self.view(name, &room) {
+                self.recall(name, &room, &mut view);
                 end.views.insert(room, view);
             }
         }

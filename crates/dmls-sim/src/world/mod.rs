@@ -16,7 +16,8 @@ mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dmls::id::Timestamp;
+use dmls::effect::EpochInfo;
+use dmls::id::{EpochId, Timestamp};
 use dmls_matrix::RoomId;
 use dmls_matrix::facts::Endorsement;
 use sha2::{Digest, Sha256};
@@ -102,6 +103,8 @@ pub struct World {
     plotters: BTreeMap<Name, adversary::Plotter>,
     /// What thieves took, each with the entry of the trace that tells of it.
     stolen: Vec<(usize, Client)>,
+    /// The epochs that devices knew in full, as they last did: some are stubs by now.
+    chronicle: BTreeMap<(Name, RoomId), BTreeMap<EpochId, EpochInfo>>,
 }
 
 impl World {
@@ -124,6 +127,7 @@ impl World {
             #[cfg(dmls_mutants)]
             plotters: BTreeMap::new(),
             stolen: Vec::new(),
+            chronicle: BTreeMap::new(),
             options,
         }
     }

@@ -30,6 +30,7 @@ impl World {
             self.work(name)?;
         }
         self.note_desired(name);
+        self.note_epochs(name)?;
         #[cfg(dmls_mutants)]
         self.keep_new_states(name)?;
         self.audit(name)?;
