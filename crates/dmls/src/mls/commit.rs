@@ -169,7 +169,7 @@ pub(super) struct Applied {
 
 /// Removes first, then adds, in their order (RFC 9420 §12.3; MLS M101).
 pub(super) fn apply(base: &Tree, removes: &[u32], adds: &[Package]) -> Result<Applied, Refusal> {
-    let mut applied = Applied { tree: base.clone(), added: Vec::new(), removed: Vec::new() };
+    let mut applied = Applied { tree: base.to_edit(), added: Vec::new(), removed: Vec::new() };
     for index in removes {
         applied.removed.push((*index, applied.tree.remove(*index)?));
     }

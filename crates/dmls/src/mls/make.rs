@@ -98,7 +98,7 @@ impl Epoch {
 
     /// What there is room for once these leaves are removed.
     pub(crate) fn room_after(&self, removes: impl Iterator<Item = u32>) -> Room {
-        let mut tree = self.public.tree.clone();
+        let mut tree = self.public.tree.to_edit();
         for index in removes {
             // A leaf that is not there leaves no room; the commit says so.
             let _ = tree.remove(index);

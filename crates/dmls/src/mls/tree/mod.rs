@@ -266,7 +266,6 @@ impl Tree {
             let own = above.next_if(|(next, _)| *next == place);
             *parent = own.map(|(_, parent)| parent.clone());
         });
-        self.renew_index();
         Ok(())
     }
 
@@ -289,12 +288,15 @@ impl Tree {
         if elsewhere(device) { Err(Refusal::DeviceTwice) } else { Ok(()) }
     }
 
-    /// An index that names much more than the tree holds is left to the trees that it was made for.
-    fn renew_index(&mut self) {
+    /// A tree to be edited as a commit says that may yet be refused.
+    ///
+    /// What is edited names its keys in the index that it shares. One that names much more than the tree holds is left to
+    /// the trees that it was made for: it grows no further, however many commits are refused.
+    pub(crate) fn to_edit(&self) -> Self {
         const SLACK: usize = 1_024;
-        if self.index.len() > SLACK + 8 * self.members() as usize {
-            self.index = Arc::new(self.indexed());
-        }
+        let is_full = self.index.len() > SLACK + 8 * self.members() as usize;
+        let index = if is_full { Arc::new(self.indexed()) } else { self.index.clone() };
+        Self { root: self.root.clone(), height: self.height, index }
     }
 
     fn indexed(&self) -> Index {
@@ -319,6 +321,11 @@ impl Tree {
 
 #[cfg(test)]
 impl Tree {
+    /// How many encryption keys its index names.
+    pub(crate) fn named_keys(&self) -> usize {
+        self.index.len()
+    }
+
     /// The tree hash of a subtree.
     pub(crate) fn hash_at(&self, wanted: Place) -> Hash {
         let node = self.root.at(self.place(), wanted);

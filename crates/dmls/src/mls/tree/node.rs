@@ -108,9 +108,10 @@ impl Node {
         })
     }
 
-    /// The tree hash as it was before these leaves came: the original sibling tree hash (RFC 9420 §7.9).
+    /// The tree hash as it was before these leaves (ascending) came: the original sibling tree hash (RFC 9420 §7.9).
     pub(super) fn hash_without(&self, place: Place, leaves: &[u32]) -> Hash {
-        if !leaves.iter().any(|leaf| place.covers(*leaf)) {
+        let first = leaves.partition_point(|leaf| *leaf < place.first);
+        if !leaves.get(first).is_some_and(|leaf| place.covers(*leaf)) {
             return self.hash(place);
         }
         match &self.body {

@@ -23,6 +23,24 @@ fn a_commit_without_a_path_is_refused() {
     scene.refused(Bend { has_path: false, removes: &[2], ..Bend::none() }, Refusal::NoPath);
 }
 
+/// Commits that are refused leave nothing behind, however many keys they bring.
+#[test]
+fn refused_commits_do_not_gather_in_the_index() {
+    let scene = Scene::new();
+    let mut chance = scene.chance();
+    let tree = scene.members[3].epoch.tree();
+    let mut most = 0;
+    for round in 0..40 {
+        let people = (0..50).map(|n| scene.person(&format!("{round}.{n}")));
+        let adds: Vec<_> = people.map(|person| package_with(&person, &mut chance, |_| {}).1).collect();
+        let forged = scene.forge(Bend { adds: &adds, tag: &|tag| tag[0] ^= 1, ..Bend::none() });
+        assert_eq!(scene.hear(3, &forged.bytes).err(), Some(Refusal::ConfirmationTag));
+        most = most.max(tree.named_keys());
+    }
+    assert!(most < 1_300, "{most} keys for {} members", tree.members());
+    scene.accepted(&scene.forge(Bend::none()));
+}
+
 /// MLS M88.
 #[test]
 fn a_removed_member_derives_nothing() {
