@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::codec::{from_raw, put_raw};
 use crate::id::EpochId;
 use crate::journal::{Entry, Records, Table, Write};
-use crate::mls::{Entered, Epoch, Forest, RatchetRecord, Ratchets, Refusal, Turn};
+use crate::mls::{Entered, Epoch, Forest, MAX_LEAP, RatchetRecord, Ratchets, Refusal, Turn};
 use crate::suite::Suite;
 
 /// The nodes of ratchet trees, each once, under its tree hash. Public by nature.
@@ -21,6 +21,19 @@ const VERSION: u8 = 1;
 pub(crate) struct Held {
     pub(crate) epoch: Epoch,
     pub(crate) ratchets: Ratchets,
+    /// How many generations of a leaf were worked out for waiting messages that did not hold.
+    vain: BTreeMap<u32, u32>,
+}
+
+impl Held {
+    fn new(epoch: Epoch, ratchets: Ratchets) -> Self {
+        Self { epoch, ratchets, vain: BTreeMap::new() }
+    }
+
+    /// Whether so much was worked out in vain for a leaf that nothing more is.
+    pub(crate) fn is_worn_out(&self, leaf: u32) -> bool {
+        self.vain.get(&leaf).is_some_and(|vain| *vain > MAX_LEAP)
+    }
 }
 
 /// All held epochs of a group.
@@ -56,7 +69,7 @@ impl HeldEpochs {
         }
         writes.push(put_raw(VERSION, EPOCH_SECRETS, self.key(&[&id.0]), &epoch.record()));
         writes.extend(ratchets.records().into_iter().map(|record| self.ratchet_write(&id, record)));
-        self.epochs.insert(id, Held { epoch, ratchets });
+        self.epochs.insert(id, Held::new(epoch, ratchets));
         writes
     }
 
@@ -71,6 +84,14 @@ impl HeldEpochs {
             writes.push(Write::delete(NODE, self.key(&[&name])));
         }
         writes
+    }
+
+    /// A message that waited did not hold: so many generations of a leaf were worked out in vain.
+    pub(crate) fn note_vain(&mut self, id: &EpochId, leaf: u32, distance: u32) {
+        if let Some(held) = self.epochs.get_mut(id) {
+            let vain = held.vain.entry(leaf).or_default();
+            *vain = vain.saturating_add(distance.max(1));
+        }
     }
 
     /// Uses a message key up: it goes in the transaction that stores what was made or read with it (SPEC §7.3).
@@ -123,7 +144,7 @@ impl HeldEpochs {
             let id = EpochId::parse(&key).filter(|id| *id == epoch.id()).ok_or(Damaged(EPOCH_SECRETS))?;
             let own = ratchets.remove(&key).unwrap_or_default();
             let ratchets = Ratchets::load(&own).map_err(|_| Damaged(RATCHET))?;
-            this.epochs.insert(id, Held { epoch, ratchets });
+            this.epochs.insert(id, Held::new(epoch, ratchets));
         }
         Ok(this)
     }

@@ -186,7 +186,7 @@ impl Group {
             for key in self.pending.freed_by_message(from, &data.epoch(), reach) {
                 let Some(waiting) = self.pending.get(&key).cloned() else { continue };
                 let Ok(later) = self.read_message(&waiting.bytes) else { continue };
-                let verdict = self.open(&waiting.bytes, &later, from, Reach::Near, batch);
+                let verdict = self.open_late(&waiting.bytes, &later, from, Reach::Near, batch);
                 let Some(verdict) = verdict else { continue };
                 if matches!(verdict, Verdict::Applied(_)) {
                     (reach, progress) = (reach.max(later.sequence().0.saturating_add(MAX_AHEAD)), true);
@@ -206,7 +206,39 @@ impl Group {
     pub(super) fn settle(&mut self, waiting: &Waiting, batch: &mut Batch) -> Verdict {
         let expired = || rejected(Reason::Expired, None);
         let (On::Earlier { .. }, Ok(data)) = (&waiting.on, self.read_message(&waiting.bytes)) else { return expired() };
-        self.open(&waiting.bytes, &data, &waiting.from, Reach::PastGaps, batch).unwrap_or_else(expired)
+        self.open_late(&waiting.bytes, &data, &waiting.from, Reach::PastGaps, batch).unwrap_or_else(expired)
+    }
+
+    /// As [`Self::open`], for what waited for earlier messages. Many may wait, and each has keys worked out: so only for
+    /// what says that it is by who sent it and of its own place, and no more of it once too much of it was invented
+    /// (SPEC §6.2).
+    fn open_late(
+        &mut self,
+        bytes: &[u8],
+        data: &MessageData,
+        from: &str,
+        reach: Reach,
+        batch: &mut Batch,
+    ) -> Option<Verdict> {
+        let id = data.epoch();
+        let said = self.held.get(&id).and_then(|held| Some((held, held.epoch.sealed_as(bytes).ok()?)));
+        let Some((held, (leaf, generation))) = said else { return self.open(bytes, data, from, reach, batch) };
+        let sender = self.dag.get(&id).and_then(|epoch| epoch.members.get(LeafIndex(leaf)));
+        if sender.is_some_and(|sender| sender.device.user != from) && defence::on("I11") {
+            return Some(rejected(Reason::RejectedSender, None));
+        }
+        if generation != data.sequence().0 && defence::on("C17") {
+            return Some(rejected(Reason::Replay, None));
+        }
+        if held.is_worn_out(leaf) {
+            return Some(rejected(Reason::BeyondWindow, None));
+        }
+        let distance = held.ratchets.distance(leaf, generation);
+        let verdict = self.open(bytes, data, from, reach, batch);
+        if matches!(verdict, Some(Verdict::Rejected { .. })) {
+            self.held.note_vain(&id, leaf, distance);
+        }
+        verdict
     }
 
     /// Opens a message of a held epoch; `None` if its key is out of reach.

@@ -87,7 +87,15 @@ impl Epoch {
         self.open_with(bytes, |leaf, generation| ratchets.leap(leaf, generation))
     }
 
-    fn open_with(&self, bytes: &[u8], turn: impl FnOnce(u32, u32) -> Result<Turn, Refusal>) -> Result<Opened, Refusal> {
+    /// The leaf and the generation that a message says it is sealed under: any member can say so of any other, and nothing
+    /// of the message is proven yet.
+    pub(crate) fn sealed_as(&self, bytes: &[u8]) -> Result<(u32, u32), Refusal> {
+        let data = self.sender_data(&self.private(bytes)?)?;
+        Ok((data.leaf_index, data.generation))
+    }
+
+    /// A message of this epoch by its header.
+    fn private<'a>(&self, bytes: &'a [u8]) -> Result<Private<'a>, Refusal> {
         let private = Private::parse(bytes)?;
         if private.group_id != self.public.context.group_id.as_slice() {
             return Err(Refusal::OtherGroup);
@@ -99,13 +107,21 @@ impl Epoch {
         if private.content_type != APPLICATION {
             return Err(Refusal::Unsupported(Feature::PrivateHandshake));
         }
-        let Private { header, sealed_data, ciphertext, .. } = private;
-        let data = self.sender_data_key(ciphertext).open(self.public.suite, header.sender_aad(), sealed_data)?;
+        Ok(private)
+    }
+
+    fn sender_data(&self, private: &Private<'_>) -> Result<SenderData, Refusal> {
+        let key = self.sender_data_key(private.ciphertext);
+        let data = key.open(self.public.suite, private.header.sender_aad(), private.sealed_data)?;
         let data: SenderData = decode(&data)?;
         // MLS M30.
-        if data.leaf_index == self.own {
-            return Err(Refusal::OwnMessage);
-        }
+        if data.leaf_index == self.own { Err(Refusal::OwnMessage) } else { Ok(data) }
+    }
+
+    fn open_with(&self, bytes: &[u8], turn: impl FnOnce(u32, u32) -> Result<Turn, Refusal>) -> Result<Opened, Refusal> {
+        let private = self.private(bytes)?;
+        let data = self.sender_data(&private)?;
+        let Private { header, ciphertext, .. } = private;
         // MLS M26.
         let leaf = self.public.tree.leaf(data.leaf_index).ok_or(Refusal::NoSuchLeaf)?;
         let turn = turn(data.leaf_index, data.generation)?;

@@ -42,7 +42,7 @@ pub(crate) use make::OwnDraft;
 pub(crate) use make::{Made, Plan, Showing};
 pub(crate) use package::{OwnPackage, Package};
 pub(crate) use path::MakeError;
-pub(crate) use ratchets::{MAX_AHEAD, Ratchets, Turn};
+pub(crate) use ratchets::{MAX_AHEAD, MAX_LEAP, Ratchets, Turn};
 pub(crate) use record::RatchetRecord;
 pub(crate) use refusal::Refusal;
 pub(crate) use tree::{Forest, Leaf, Maker, Tree};

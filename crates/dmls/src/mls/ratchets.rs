@@ -13,7 +13,7 @@ use crate::secret::Secret;
 /// before anything shows that it is not invented (MLS M31).
 pub(crate) const MAX_AHEAD: u32 = 24_576;
 /// As far one leaps over what cannot come any more.
-const MAX_LEAP: u32 = 1 << 20;
+pub(crate) const MAX_LEAP: u32 = 1 << 20;
 /// Of one sender at most so many keys that were passed over are kept; the oldest go first (MLS M35).
 pub(crate) const MAX_SKIPPED: usize = MAX_AHEAD as usize;
 /// Of all senders at most so many; those of whoever passes over more go first (MLS M35).
@@ -95,6 +95,11 @@ impl Ratchets {
     /// As [`Self::turn`], however much cannot come any more that lies before.
     pub(super) fn leap(&self, leaf: u32, generation: u32) -> Result<Turn, Refusal> {
         self.turn_within(leaf, generation, MAX_LEAP)
+    }
+
+    /// How many generations lie between the next one of a sender and this one: so many are worked out to open it.
+    pub(crate) fn distance(&self, leaf: u32, generation: u32) -> u32 {
+        generation.saturating_sub(self.senders.get(&leaf).map_or(0, |ratchet| ratchet.generation))
     }
 
     fn turn_within(&self, leaf: u32, generation: u32, most: u32) -> Result<Turn, Refusal> {

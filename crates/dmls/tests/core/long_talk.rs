@@ -1,6 +1,7 @@
 //! Somebody says a great deal in one epoch while a reader is away; the reader comes back and reads all of it.
 
 use dmls::effect::{Applied, Missing, Verdict};
+use dmls::error::Reason;
 use dmls::group::Settings;
 use dmls::id::Locator;
 use dmls::input::Input;
@@ -116,4 +117,31 @@ fn a_gap_that_is_never_filled_is_passed_over() {
     let (locator, event) = world.events().pop().unwrap();
     world.deliver("bob", &locator, "alice", &event);
     assert!(world.texts("bob").contains("still here"));
+}
+
+/// Whoever says that much is missing has keys worked out for it: for some invented messages, not for thousands, which cost
+/// little to make (SPEC §6.2).
+#[test]
+fn invented_messages_beyond_a_gap_soon_cost_nothing() {
+    let (mut world, said) = long_talk(24_900);
+    let Some((_, Event::Message { bytes, commit })) = said.last() else { panic!("no message") };
+    let give = |world: &mut World, number: u32, from: &str| {
+        let mut bytes = bytes.clone();
+        let end = bytes.len() - 4;
+        bytes[end..].iter_mut().zip(number.to_be_bytes()).for_each(|(byte, with)| *byte ^= with);
+        let (locator, commit) = (Locator(format!("$invented{number}")), Some(commit.clone()));
+        let verdict = world.input("bob", Input::Message { bytes, locator, from: from.into(), commit });
+        assert!(matches!(verdict, Verdict::Deferred { on: Missing::Earlier { .. }, .. }), "{verdict:?}");
+    };
+    (1..=100).for_each(|number| give(&mut world, number, "alice"));
+    (101..=200).for_each(|number| give(&mut world, number, "mallory"));
+    for _ in 0..=Settings::default().patience / 1_800_000 + 1 {
+        world.now = world.now.plus(1_800_000);
+        world.input("bob", Input::Tick);
+    }
+    let refused = |reason| world.peers["bob"].refused.iter().filter(|(_, of)| *of == reason).count();
+    // 2^20 generations in all, and those of the message that went beyond.
+    assert_eq!(refused(Reason::Forged), (1 << 20) / 24_899 + 1);
+    assert_eq!(refused(Reason::RejectedSender), 100, "what another user sent is not worked out at all");
+    assert_eq!(refused(Reason::Forged) + refused(Reason::BeyondWindow), 100);
 }
