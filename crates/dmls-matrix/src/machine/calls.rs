@@ -144,7 +144,7 @@ impl<J: Journal> Machine<J> {
         });
         let stored = durable.persist(&mut self.journal);
         let absorbed: Result<Absorbed, Error<J::Error>> = self.after(id, stored)?;
-        let Absorbed { verdict, remarks } = match absorbed {
+        let Absorbed { verdict, remarks, has_settled: _ } = match absorbed {
             Ok(absorbed) => absorbed,
             Err(error) => {
                 self.lose(id);

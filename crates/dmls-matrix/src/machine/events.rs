@@ -159,10 +159,14 @@ impl<J: Journal> Machine<J> {
             locator: Some(Locator(event.event_id.to_owned())),
             from: event.sender.to_owned(),
         };
-        let due = self.journal.is_due();
-        match self.handle(id, input, now, entropy, report)? {
-            // It is shown again.
-            Some(Verdict::Known) => self.journal.put_off(due),
+        let (due, mut has_settled) = (self.journal.is_due(), false);
+        let then = |_: &mut Room, _: &Ledger<J>, absorbed: &crate::room::absorb::Absorbed| {
+            has_settled = absorbed.has_settled;
+            Ok(())
+        };
+        match self.call(id, entropy, report, |group, entropy| group.handle(input, now, entropy), then)? {
+            // It is shown again. But the key of a message that waited goes before anybody sees the message (SPEC §7.3).
+            Some(Verdict::Known) if !has_settled => self.journal.put_off(due),
             Some(Verdict::Rejected { reason, .. }) => {
                 let room = self.rooms.get(id);
                 report.remarks.extend(room.map(|room| refusal(room, event, reason.code())));
@@ -232,10 +236,11 @@ impl<J: Journal> Machine<J> {
         // Who is no longer in D, though it was when the commit was made, is not welcomed.
         let added = room.own_welcomes.get(&epoch).into_iter().flat_map(KeptWelcome::devices);
         let to: Vec<_> = added.filter(|device| room.desires(&self.facts, device)).cloned().collect();
-        let (due, ends) = (self.journal.is_due(), to.is_empty());
+        let (due, mut ends) = (self.journal.is_due(), to.is_empty());
         let txn_id = crate::room::queue::fresh_name(entropy)?;
         let input = Input::Published { epoch, locator: Locator(event_id.to_owned()) };
-        let then = |room: &mut Room, _: &Ledger<J>, _: &crate::room::absorb::Absorbed| {
+        let then = |room: &mut Room, _: &Ledger<J>, absorbed: &crate::room::absorb::Absorbed| {
+            ends &= !absorbed.has_settled;
             room.finish_commit(number, epoch, to, event_id, txn_id);
             Ok(())
         };

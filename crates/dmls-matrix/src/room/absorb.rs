@@ -15,6 +15,8 @@ use crate::wire::request::{CommitReply, MergeReply};
 /// What is left of an outcome once its consequences are records.
 pub(crate) struct Absorbed {
     pub(crate) verdict: Verdict,
+    /// Inputs that had waited were settled with it: messages were opened, perhaps.
+    pub(crate) has_settled: bool,
     pub(crate) remarks: Vec<Remark>,
 }
 
@@ -27,7 +29,7 @@ impl Room {
         entropy: &mut dyn Entropy,
     ) -> Result<Absorbed, Error<R::Error>> {
         let Outcome { verdict, settled, notices, publish } = outcome;
-        let mut remarks = Vec::new();
+        let (mut remarks, has_settled) = (Vec::new(), !settled.is_empty());
         for settled in settled {
             remarks.extend(self.absorb_settled(&settled, records)?);
         }
@@ -40,7 +42,7 @@ impl Room {
         for publish in publish {
             self.absorb_publish(publish, entropy)?;
         }
-        Ok(Absorbed { verdict, remarks })
+        Ok(Absorbed { verdict, has_settled, remarks })
     }
 
     fn absorb_settled<R: Records>(

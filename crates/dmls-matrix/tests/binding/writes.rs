@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use base64::Engine as _;
 use dmls::journal::{Journal as _, Records as _, Table, Write};
 use dmls_matrix::facts::Endorsement;
 use dmls_matrix::{Machine, RoomId};
@@ -133,6 +134,50 @@ fn what_waits_is_stored_when_the_host_ends() {
     world.reopen("alice");
     let row = machine(&mut world, "alice").own_message(&room, &message).unwrap().unwrap();
     assert!(row.event_id.is_some());
+}
+
+/// SPEC §7.3: what shows nothing new may bring the time at which a waiting message is settled. That does not wait.
+#[test]
+fn what_is_settled_on_the_way_does_not_wait() {
+    let (mut world, room) = talk();
+    world.update("bob", &room);
+    world.settle();
+    let events = world.net.servers["one.test"].stream.iter().rev().map(|(_, event)| event);
+    let sealed = |commit: bool| {
+        let mut events = events.clone().filter(|event| event["type"] == "m.room.encrypted");
+        events.find(|event| event["content"].get("group_info").is_some() == commit).unwrap()["content"].clone()
+    };
+    let (mut message, commit) = (sealed(false), sealed(true));
+    // A message of an epoch that does not exist.
+    let unpadded = base64::engine::general_purpose::STANDARD_NO_PAD;
+    let url = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let id = url.decode(message["epoch"]["id"].as_str().unwrap()).unwrap();
+    let mut bytes = unpadded.decode(message["ciphertext"].as_str().unwrap()).unwrap();
+    let at = bytes.windows(32).position(|window| window == id).unwrap();
+    bytes[at..at + 32].fill(7);
+    message["ciphertext"] = unpadded.encode(&bytes).into();
+    message["epoch"]["id"] = url.encode([7; 32]).into();
+    let bob = world.device("bob");
+    world.net.post(&bob, &room.0, "m.room.encrypted", None, message, None);
+    let mut until = world.now + 24 * 3_600_000;
+    for name in ["alice"] {
+        world.sync(name);
+        until = until.min(world.now + 24 * 3_600_000);
+        world.run(name);
+    }
+    while world.now + 600_000 < until {
+        world.now += 600_000;
+        world.sync("alice");
+        world.run("alice");
+    }
+    machine(&mut world, "alice").store().unwrap();
+    world.now = until + 1;
+    world.net.post(&bob, &room.0, "m.room.encrypted", None, commit, None);
+    stored(&mut world, "alice");
+    world.sync("alice");
+    let waiting = |write: &Write| write.place().0.0 == "dmls.pending";
+    assert!(stored(&mut world, "alice").iter().flatten().any(waiting), "the message was settled, and that is stored");
+    assert!(!machine(&mut world, "alice").unstored().iter().any(waiting));
 }
 
 #[test]
