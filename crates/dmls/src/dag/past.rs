@@ -64,6 +64,11 @@ impl Past {
         self.stubs.get(id)
     }
 
+    /// Whether a stub is here whose commit has this confirmation tag: no other commit that anybody would take in has it.
+    pub(crate) fn has_tag(&self, tag: &[u8]) -> bool {
+        self.stubs.values().any(|stub| stub.proof.confirmation_tag == tag)
+    }
+
     /// Whether a stub is here whose id begins so.
     pub(super) fn knows_short(&self, short: &[u8; 8]) -> bool {
         let mut first = [0; 32];
@@ -168,7 +173,8 @@ impl Dag {
     /// Lower than whatever not all epochs descend from that a head may still come of, and than what they are asked about by
     /// name: external commits and updates that one of them knows nothing of.
     fn horizon(&self) -> Option<Height> {
-        let live: BTreeSet<EpochId> = self.head_ids().copied().chain(self.held()).collect();
+        let heads = self.head_ids().copied().filter(|id| !self.is_let_go(id));
+        let live: BTreeSet<EpochId> = heads.chain(self.held()).collect();
         let live: Vec<&Epoch> = live.iter().filter_map(|id| self.get(id)).collect();
         let fork = self.fork(&live);
         let since = live.iter().flat_map(|epoch| fork.since(&epoch.id));
@@ -180,6 +186,11 @@ impl Dag {
         parted.chain(behind.chain(unhealed).map(|epoch| epoch.height)).min()
     }
 
+    /// A head that this device can neither build on nor merge any more, for it let its secrets go.
+    fn is_let_go(&self, head: &EpochId) -> bool {
+        self.get(head).is_some_and(|head| !head.held && head.own_leaf.is_some())
+    }
+
     /// Makes stubs of epochs that [`Self::settled`] gave.
     pub(crate) fn turn_to_stubs(&mut self, ids: &[EpochId]) -> Turned {
         let floor = self.past.floor.clone();
@@ -189,6 +200,7 @@ impl Dag {
             let Some(node) = self.nodes.remove(id) else { continue };
             let epoch = node.epoch;
             self.index.remove(&epoch);
+            self.heads.remove(id);
             self.index.set_dropped(id, Vec::new());
             if first == Some(*id) {
                 self.past.joined.get_or_insert(Joined { epoch: *id, base: epoch.base.as_ref().map(|base| base.id) });

@@ -209,6 +209,10 @@ impl Group {
             if let Some(stub) = self.dag.past().get(&data.base.id).cloned() {
                 return Ok(self.look_at_late(&stub, &data, &frame, arrived, now, batch));
             }
+            // This device came in there: its base was never known.
+            if self.dag.past().has_tag(frame.confirmation_tag) {
+                return Ok(Look::Known);
+            }
             let hint = Some(data.base.locator.clone()).filter(|locator| !locator.0.is_empty());
             return Ok(Look::Wait(On::Epoch(data.base.id, hint)));
         };

@@ -2,6 +2,7 @@
 
 use super::records::{COMMIT, EPOCH, TRAFFIC};
 use super::{Batch, Group};
+use crate::base::eligible;
 use crate::dag::Epoch;
 use crate::effect::EpochKind;
 use crate::id::EpochId;
@@ -24,12 +25,29 @@ impl Group {
             if self.excess() < page || !self.settle_closed(batch) {
                 return;
             }
-            let going = self.dag.settled(page);
+            let mut going = self.dag.settled(page);
+            if going.len() < page && self.let_aside_go(batch) {
+                going = self.dag.settled(page);
+            }
             if going.len() < page {
                 return;
             }
             self.turn_page(&going, batch);
         }
+    }
+
+    /// Lets go what heads lead to that are set aside (SPEC §3.2): nobody merges them, and whoever left would keep the whole
+    /// past of a room for ever by one of them. `false` if there is none.
+    fn let_aside_go(&mut self, batch: &mut Batch) -> bool {
+        let heads: Vec<_> = eligible(&self.dag).into_iter().map(|head| head.id).collect();
+        let held = self.dag.held().collect();
+        let used = self.dag.among_ancestors(&held, heads.iter().copied());
+        let aside: Vec<_> = held.difference(&used).copied().collect();
+        if heads.is_empty() {
+            return false;
+        }
+        aside.iter().for_each(|id| self.let_go(id, batch));
+        !aside.is_empty()
     }
 
     /// How many epochs are known in full beyond those that should be.

@@ -396,7 +396,7 @@ impl Group {
         oldest.iter().for_each(|id| self.let_go(id, batch));
     }
 
-    fn let_go(&mut self, id: &EpochId, batch: &mut Batch) {
+    pub(super) fn let_go(&mut self, id: &EpochId, batch: &mut Batch) {
         let writes = self.held.release(id);
         if defence::on("F10") {
             batch.writes.extend(writes);

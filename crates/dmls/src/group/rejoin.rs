@@ -68,21 +68,26 @@ impl Group {
         self.closed.insert(id, epoch);
     }
 
-    /// Makes room by forgetting what no longer matters; a sender's share is its own.
+    /// Makes room: what is of no use is forgotten first, then what the sender brought last who has most. Much of it may be
+    /// invented, for on a stub or an epoch that was let go no signature can be checked.
     fn has_room_for_closed(&mut self, from: &str, batch: &mut Batch) -> bool {
-        let full = |this: &Self| {
-            let mine = this.closed.values().filter(|epoch| epoch.from == from).count();
-            this.closed.len() >= MAX_CLOSED || mine >= MAX_BY_SENDER
-        };
-        if full(self) {
+        let of = |this: &Self, from: &str| this.closed.values().filter(|epoch| epoch.from == from).count();
+        if self.closed.len() >= MAX_CLOSED || of(self, from) >= MAX_BY_SENDER {
             let known = self.known_closed();
             let reached = self.reached(&known);
-            let done: Vec<_> = self.closed.keys().filter(|id| reached.contains(id)).copied().collect();
+            let idle = |epoch: &&Closed| reached.contains(&epoch.id) || !self.calls_back(epoch);
+            let done: Vec<_> = self.closed.values().filter(idle).map(|epoch| epoch.id).collect();
             for id in done {
                 self.open_again(&id, batch);
             }
         }
-        !full(self)
+        let mine = of(self, from);
+        if self.closed.len() >= MAX_CLOSED {
+            let counts = self.closed.values().map(|epoch| (of(self, &epoch.from), epoch.since, epoch.id));
+            let last = counts.max().filter(|(most, ..)| *most > mine + 1);
+            last.iter().for_each(|(_, _, id)| self.open_again(id, batch));
+        }
+        self.closed.len() < MAX_CLOSED && mine < MAX_BY_SENDER
     }
 
     /// The epoch was entered after all, or does not matter any more.
@@ -169,13 +174,18 @@ impl Group {
 
     /// When this device should come back because of `closed`; `None` when it already did, or need not.
     fn rejoin_due(&self, closed: &Closed) -> Option<Timestamp> {
+        let due = closed.since.plus(self.settings.rejoin_after).plus(self.jitter(&closed.id));
+        Some(due.max(self.may_rejoin_at()?)).filter(|_| self.calls_back(closed))
+    }
+
+    /// Whether a member made it, and this device did not come back since.
+    fn calls_back(&self, closed: &Closed) -> bool {
         let answered = self.rejoins().any(|epoch| !epoch.abandoned && epoch.first_seen > closed.since);
         let by_member = match &closed.by {
             Some(by) => self.dag.desired().devices.contains_key(by),
             None => self.dag.desired().has_user(&closed.from),
         };
-        let due = closed.since.plus(self.settings.rejoin_after).plus(self.jitter(&closed.id));
-        Some(due.max(self.may_rejoin_at()?)).filter(|_| by_member && !answered)
+        by_member && !answered
     }
 
     fn jitter(&self, epoch: &EpochId) -> u64 {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dmls::effect::{Need, Verdict};
 use dmls::error::Reason;
 use dmls::group::{Settings, Standing};
-use dmls::id::EpochId;
+use dmls::id::{EpochId, Locator};
 use dmls::input::Input;
 
 use crate::world::{Event, World};
@@ -102,10 +102,73 @@ fn old_epochs_become_stubs() {
 #[test]
 fn a_long_split_ends_though_its_fork_point_is_a_stub() {
     let mut world = forgetful();
+    part_for_long(&mut world);
+    come_back(&mut world);
+}
+
+/// What is made on a stub cannot be checked: whoever is in the room may invent it, and it must not take up all the room
+/// that there is for what others made.
+#[test]
+fn invented_commits_on_a_stub_keep_nobody_from_coming_back() {
+    let mut world = forgetful();
+    part_for_long(&mut world);
+    let strangers: Vec<_> = (0..20).map(|number| format!("stranger{number}")).collect();
+    invent(&mut world, &strangers.iter().map(String::as_str).collect::<Vec<_>>());
+    come_back(&mut world);
+}
+
+/// Nor do members who conspire.
+#[test]
+fn no_eight_members_take_up_the_room_for_coming_back() {
+    let mut world = forgetful();
+    let friends: Vec<_> = (0..8).map(|number| format!("friend{number}")).collect();
+    for name in &friends {
+        world.device(name, 1);
+        world.join_room(name);
+    }
+    world.sync("alice");
+    ["bob", "carol", "dan"].iter().for_each(|name| world.sync(name));
+    part_for_long(&mut world);
+    let senders: Vec<_> = friends.iter().map(String::as_str).collect();
+    invent(&mut world, &senders);
+    world.heal();
+    world.take_in("alice");
+    world.tick(120_000);
+    let needs = world.peers["alice"].group.needs(world.now);
+    let room = world.events();
+    let real =
+        |id: &EpochId| room.iter().any(|(_, event)| matches!(event, Event::Commit { epoch, .. } if epoch.id == *id));
+    let back = |need: &Need| matches!(need, Need::ExternalJoin { epoch, .. } if real(epoch));
+    assert!(needs.iter().any(back), "{needs:?}");
+}
+
+/// Commits on what is a stub by now, whose confirmation tags are altered: each makes another epoch, and nobody signed it.
+fn invent(world: &mut World, senders: &[&str]) {
+    let commits = |(_, event)| if let Event::Commit { bytes, .. } = event { Some(bytes) } else { None };
+    let bytes = world.events().into_iter().filter_map(commits).nth(8).unwrap();
+    for (user, sender) in (0..).zip(senders) {
+        for number in 0..10 {
+            let mut bytes = bytes.clone();
+            let tag = bytes.len() - 50;
+            (bytes[tag], bytes[tag + 1]) = (user, number);
+            let locator = Some(Locator(format!("$invented{user}.{number}")));
+            for name in ["alice", "bob"] {
+                let (bytes, locator) = (bytes.clone(), locator.clone());
+                let verdict = world.input(name, Input::Commit { bytes, locator, from: (*sender).to_owned() });
+                assert!(matches!(verdict, Verdict::Rejected { reason: Reason::BeyondWindow, .. }), "{verdict:?}");
+            }
+        }
+    }
+}
+
+fn part_for_long(world: &mut World) {
     world.cut();
-    go_on(&mut world, &["alice", "bob"], 60);
+    go_on(world, &["alice", "bob"], 60);
     world.say("carol", "on the other side");
-    go_on(&mut world, &["carol", "dan"], 50);
+    go_on(world, &["carol", "dan"], 50);
+}
+
+fn come_back(world: &mut World) {
     world.heal();
     let all = ["alice", "bob", "carol", "dan"];
     all.iter().for_each(|name| world.take_in(name));
@@ -124,7 +187,7 @@ fn a_long_split_ends_though_its_fork_point_is_a_stub() {
         }
         world.tick(1_200_000);
     }
-    agree(&mut world, &all);
+    agree(world, &all);
 }
 
 /// That somebody was removed for having left outlives the epoch that did it (SPEC §5.4).
@@ -144,4 +207,52 @@ fn who_was_removed_with_cause_stays_out() {
     // He joins anew: that is another matter.
     world.join_room("dan");
     agree(&mut world, &["alice", "bob", "carol", "dan"]);
+}
+
+/// Who left commits on an epoch of before: nobody merges that, and it keeps nobody's past (SPEC §7.10).
+#[test]
+fn who_left_keeps_nobodys_past() {
+    let mut world = forgetful();
+    world.leave_room("dan");
+    world.sync("alice");
+    world.commit("dan", true);
+    let stay = ["alice", "bob", "carol"];
+    agree(&mut world, &stay);
+    assert_eq!(world.peers["alice"].group.head_ids().len(), 2);
+    for _ in 0..10 {
+        go_on(&mut world, &stay, 10);
+        // He goes on from there, too.
+        world.commit("dan", true);
+        stay.iter().for_each(|name| world.take_in(name));
+    }
+    for name in stay {
+        let known = world.peers[name].group.epochs().len();
+        assert!(known < 2 * KNOWN, "{name} knows {known}");
+        world.restart(name);
+    }
+    agree(&mut world, &stay);
+    // He joins again, and is added.
+    world.join_room("dan");
+    world.send("alice", "welcome back");
+    world.take_in("dan");
+    assert!(world.texts("dan").contains("welcome back"));
+}
+
+/// The commit by which a device came in is known when it is seen again, though its base never was.
+#[test]
+fn the_commit_of_ones_welcome_stays_known() {
+    let mut world = forgetful();
+    world.leave_room("dan");
+    world.log_in_anew("dan");
+    go_on(&mut world, &["alice", "bob", "carol"], 3);
+    world.join_room("dan");
+    let all = ["alice", "bob", "carol", "dan"];
+    agree(&mut world, &all);
+    let entry = world.peers["dan"].group.joined_at().unwrap();
+    let is_entry = |event: &Event| matches!(event, Event::Commit { epoch, .. } if epoch.id == entry);
+    let (locator, event) = world.events().into_iter().find(|(_, event)| is_entry(event)).unwrap();
+    go_on(&mut world, &all, 60);
+    assert!(world.peers["dan"].group.epoch(&entry).is_none());
+    let verdict = world.deliver("dan", &locator, "alice", &event);
+    assert!(matches!(verdict, Verdict::Known), "{verdict:?}");
 }
