@@ -122,11 +122,11 @@ impl Group {
         batch: &mut Batch,
     ) -> Result<Verdict, Refusal> {
         let (place, id) = self.place_of(&welcome)?;
-        if self.dag.get(&id).is_some_and(|epoch| epoch.held) {
+        if self.holds(&id) {
             return Ok(Verdict::Known);
         }
-        // Nobody is added there any more: this is an old Welcome that somebody kept.
-        if self.dag.past().get(&id).is_some() {
+        // This is an old Welcome that somebody kept: keys that were used, and let go, would be back.
+        if self.knows(&id) {
             return Err(Reason::BeyondWindow.into());
         }
         let references = mls::package_references(&welcome.bytes).map_err(Reason::from)?;

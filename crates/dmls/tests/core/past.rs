@@ -256,3 +256,29 @@ fn the_commit_of_ones_welcome_stays_known() {
     let verdict = world.deliver("dan", &locator, "alice", &event);
     assert!(matches!(verdict, Verdict::Known), "{verdict:?}");
 }
+
+/// A Welcome that somebody kept brings back no epoch that was let go: its used keys would be there again (SPEC §7.3).
+#[test]
+fn an_old_welcome_brings_no_keys_back() {
+    let mut world = forgetful();
+    world.device("eve", 1);
+    let eve = world.peers.get_mut("eve").unwrap();
+    let made = eve.packages.generate(&eve.own, 1, true, &mut eve.rng).unwrap().persist(&mut eve.store).unwrap();
+    world.publish_only("eve", made[0].bytes.clone());
+    world.join_room("eve");
+    world.sync("alice");
+    let kept = world.peers["eve"].welcomes[0].clone();
+    let all = ["alice", "bob", "carol", "dan", "eve"];
+    all.iter().for_each(|name| world.take_in(name));
+    let said = world.say("alice", "once");
+    all.iter().for_each(|name| world.take_in(name));
+    assert!(world.texts("eve").contains("once"));
+    go_on(&mut world, &all, 8);
+    assert_eq!(world.peers["eve"].group.standing(&said), Standing::Gone);
+    let now = world.now;
+    let eve = world.peers.get_mut("eve").unwrap();
+    let durable = eve.group.join(kept, &mut eve.packages, now, &mut eve.rng).unwrap();
+    let outcome = durable.persist(&mut eve.store).unwrap();
+    assert_eq!(eve.group.standing(&said), Standing::Gone);
+    assert!(matches!(outcome.verdict, Verdict::Rejected { reason: Reason::BeyondWindow, .. }), "{:?}", outcome.verdict);
+}
