@@ -108,6 +108,16 @@ impl<T> Durable<T> {
         Durable { writes: self.writes, then }
     }
 
+    /// As [`Durable::and_then`]. Where that fails nothing is stored: the writes are lost, and whoever was asked for them
+    /// is ahead of the journal.
+    pub fn try_and_then<U, E>(
+        mut self,
+        next: impl FnOnce(T, &mut Vec<Write>) -> Result<U, E>,
+    ) -> Result<Durable<U>, E> {
+        let then = next(self.then, &mut self.writes)?;
+        Ok(Durable { writes: self.writes, then })
+    }
+
     /// Stores the writes in one transaction and only then gives out what follows.
     pub fn persist<J: Journal>(self, journal: &mut J) -> Result<T, J::Error> {
         let stored = if defence::on("S1") {

@@ -133,7 +133,7 @@ impl<J: Journal> Machine<J> {
             Err(error) => return Ok(Err(error)),
         };
         let (journal, is_new) = (&self.journal, !self.known.contains(id));
-        let durable = durable.and_then(|outcome, writes| {
+        let durable = durable.try_and_then(|outcome, writes| {
             let absorbed = room.absorb(outcome, journal, entropy)?;
             then(room, journal, &absorbed)?;
             if is_new {
@@ -142,15 +142,20 @@ impl<J: Journal> Machine<J> {
             writes.append(&mut room.take_writes());
             Ok(absorbed)
         });
-        let stored = durable.persist(&mut self.journal);
-        let absorbed: Result<Absorbed, Error<J::Error>> = self.after(id, stored)?;
-        let Absorbed { verdict, remarks, has_settled: _ } = match absorbed {
-            Ok(absorbed) => absorbed,
+        // All of it or nothing: a used key without its message, or a commit that is not in the outbox, would be lost.
+        let durable = match durable {
+            Ok(durable) => durable,
             Err(error) => {
                 self.lose(id);
+                if let Error::Damaged(_) = error {
+                    // It comes to the same each time: the room stops, and no other.
+                    self.broken.insert(id.clone(), error.code().to_owned());
+                }
                 return Err(error);
             }
         };
+        let stored = durable.persist(&mut self.journal);
+        let Absorbed { verdict, remarks, has_settled: _ } = self.after(id, stored)?;
         self.known.insert(id.clone());
         report.remarks.extend(remarks);
         note_changed(report, id);

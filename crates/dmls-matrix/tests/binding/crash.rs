@@ -2,12 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use dmls_matrix::RoomId;
+use dmls::journal::{Records as _, Table};
 use dmls_matrix::facts::Endorsement;
 use dmls_matrix::request::Request;
+use dmls_matrix::{Machine, RoomId};
 use sha2::{Digest, Sha256};
 
 use crate::everyday::alice_and_bob;
+use crate::watched::Watched;
 use crate::world::{World, text, user};
 
 /// A kick, an add and a message in one go: everything that the outbox holds.
@@ -242,4 +244,40 @@ fn a_room_that_was_just_made_is_there_after_a_restart() {
     assert!(before.iter().any(|row| row.in_room && row.in_head), "{before:?}");
     world.reopen("alice");
     assert_eq!(members(&mut world), before);
+}
+
+/// How many epochs are in the store.
+fn epochs(machine: &Machine<Watched>) -> usize {
+    machine.journal().scan(Table("dmls.epoch"), b"").unwrap().len()
+}
+
+/// SPEC §6.3: whenever randomness fails, nothing is left of what was being made; not in the store either, where a commit
+/// that is not in the outbox would stay for ever (SPEC §7.2).
+#[test]
+fn randomness_that_fails_at_any_draw_leaves_nothing_half_made() {
+    let mut ends = 0;
+    for draws in 0..200 {
+        let (mut world, room) = alice_and_bob();
+        world.update("alice", &room);
+        let now = world.now();
+        let alice = world.client("alice");
+        let before = epochs(alice.machine.as_ref().unwrap());
+        alice.entropy.fail_after(draws);
+        let listed = alice.machine.as_mut().unwrap().outgoing_requests(now, &mut alice.entropy);
+        let failed = alice.entropy.has_failed();
+        assert_eq!(listed.is_err(), failed, "at draw {draws}");
+        let made = epochs(alice.machine.as_ref().unwrap()) - before;
+        assert_eq!(made == 0, failed, "at draw {draws}");
+        world.reopen("alice");
+        world.settle();
+        world.send("alice", &room, "still here");
+        world.settle();
+        world.assert_together(&room, &["alice", "bob"]);
+        assert!(world.transcript("bob", &room).contains(&"still here".to_owned()), "at draw {draws}");
+        if !failed {
+            ends = draws;
+            break;
+        }
+    }
+    assert!(ends > 3, "a commit was made, at {ends}");
 }

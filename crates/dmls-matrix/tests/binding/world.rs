@@ -21,17 +21,34 @@ use sha2::{Digest, Sha256};
 use crate::server::{Federation, server_of};
 use crate::watched::Watched;
 
-/// Randomness that is the same in every run.
-pub struct Seeded(u64, Vec<u8>);
+/// Randomness that is the same in every run; it fails, once, after so many draws.
+pub struct Seeded(u64, Vec<u8>, Option<u64>);
 
 impl Seeded {
     pub fn new(name: &str) -> Self {
-        Self(0, name.as_bytes().to_vec())
+        Self(0, name.as_bytes().to_vec(), None)
+    }
+
+    pub fn fail_after(&mut self, draws: u64) {
+        self.2 = Some(draws);
+    }
+
+    /// Whether it has failed; it does so no more.
+    pub fn has_failed(&mut self) -> bool {
+        self.2.take().is_none()
     }
 }
 
 impl Entropy for Seeded {
     fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
+        match &mut self.2 {
+            Some(0) => {
+                self.2 = None;
+                return Err(EntropyError);
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
         for chunk in out.chunks_mut(32) {
             self.0 += 1;
             let block = Sha256::new().chain_update(&self.1).chain_update(self.0.to_be_bytes()).finalize();
