@@ -156,7 +156,8 @@ impl<J: Journal> Machine<J> {
         }
         for (hash, waiting) in &self.welcomes {
             let Some(room) = self.rooms.get(&waiting.content.room).filter(|room| room.is_active()) else { continue };
-            if waiting.next > listing.now {
+            // A stranger who knows the room's name could have much downloaded and kept.
+            if waiting.next > listing.now || !room.is_joined(&waiting.sender) {
                 continue;
             }
             if let Body::Media(media) = &waiting.content.body {

@@ -105,13 +105,32 @@ impl<J: Journal> Machine<J> {
         if self.welcomes.contains_key(&hash) {
             return Ok(Ok(()));
         }
-        if by_sender >= MAX_BY_SENDER || self.welcomes.len() >= MAX_WELCOMES {
+        if by_sender >= MAX_BY_SENDER || !self.has_room_for_welcome(&event.sender, &content.room)? {
             return Ok(Err(Malformed("too_many_pending")));
         }
         super::calls::note_changed(report, &content.room);
         let waiting = WaitingWelcome { sender: event.sender.clone(), content, attempts: 0, next: now };
         self.keep_welcome(hash, waiting)?;
         Ok(Ok(()))
+    }
+
+    /// Those of strangers, and for rooms that this device is not in, give way to those of members.
+    fn has_room_for_welcome(&mut self, sender: &str, room: &RoomId) -> Result<bool, Error<J::Error>> {
+        if self.welcomes.len() < MAX_WELCOMES {
+            return Ok(true);
+        }
+        self.known_room(room)?;
+        if !self.is_of_member(sender, room) {
+            return Ok(false);
+        }
+        let is_strange = |waiting: &WaitingWelcome| !self.is_of_member(&waiting.sender, &waiting.content.room);
+        let strange = self.welcomes.iter().find(|(_, waiting)| is_strange(waiting)).map(|(hash, _)| *hash);
+        strange.map_or(Ok(false), |hash| self.drop_welcome(&hash).map(|()| true))
+    }
+
+    /// Whether a user is joined in a room that this device takes part in.
+    pub(super) fn is_of_member(&self, user: &str, room: &RoomId) -> bool {
+        self.rooms.get(room).is_some_and(|room| room.is_active() && room.is_joined(user))
     }
 
     fn keep_welcome(&mut self, hash: [u8; 32], waiting: WaitingWelcome) -> Result<(), Error<J::Error>> {

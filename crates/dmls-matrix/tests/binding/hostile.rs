@@ -249,6 +249,48 @@ fn gaps_in_a_row_are_all_filled() {
     assert_eq!((shown.len(), shown[0].as_str()), (1_231, "before the flood"));
 }
 
+/// For a Welcome of somebody who is not in the room nothing is asked of the homeserver.
+#[test]
+fn nothing_is_fetched_for_a_strangers_welcome() {
+    for (sender, fetches) in [("@bob:two.test", true), ("@stranger:two.test", false)] {
+        let (mut world, room) = alice_and_bob();
+        let mut junk = junk_to_device(1, &room);
+        junk["sender"] = sender.into();
+        junk["content"]["file"] = json!({ "url": "mxc://two.test/large", "sha256": base64(&[1; 32]) });
+        let device = world.device("alice");
+        world.net.servers.get_mut("one.test").unwrap().to_device.entry(device).or_default().push(junk);
+        world.sync("alice");
+        let now = world.now();
+        let alice = world.client("alice");
+        let requests = alice.machine.as_mut().unwrap().outgoing_requests(now, &mut alice.entropy).unwrap();
+        let is_fetch = |request: &Request| matches!(request, Request::Download { .. } | Request::FetchEvent { .. });
+        assert_eq!(requests.iter().any(|outgoing| is_fetch(&outgoing.request)), fetches, "{sender}");
+    }
+}
+
+/// Welcomes of strangers wait, for who is invited knows nobody yet; they take up nobody's place.
+#[test]
+fn strangers_welcomes_give_way_to_members() {
+    let (mut world, room) = alice_and_bob();
+    let device = world.device("alice");
+    let nowhere = RoomId::from("!nowhere:two.test");
+    let strange = (0..600).map(|number| {
+        let mut junk = junk_to_device(number, &nowhere);
+        junk["sender"] = format!("@stranger{}:two.test", number / 16).into();
+        junk
+    });
+    let all: Vec<_> = strange.chain([junk_to_device(1_000, &room)]).collect();
+    world.net.servers.get_mut("one.test").unwrap().to_device.entry(device).or_default().extend(all);
+    world.sync("alice");
+    let now = world.now();
+    let alice = world.client("alice");
+    let kept = alice.machine.as_ref().unwrap().journal().scan(Table("matrix.welcome"), b"").unwrap().len();
+    assert_eq!(kept, 512);
+    let requests = alice.machine.as_mut().unwrap().outgoing_requests(now, &mut alice.entropy).unwrap();
+    let is_its = |request: &Request| matches!(request, Request::FetchEvent { event_id, .. } if event_id == "$none1000");
+    assert!(requests.iter().any(|outgoing| is_its(&outgoing.request)), "the member's is looked after");
+}
+
 fn junk_to_device(number: u32, room: &RoomId) -> Value {
     let welcome = json!({
         "algorithm": format!("{}.welcome.{}", dmls_matrix::NAMESPACE, dmls_matrix::SUITE),
