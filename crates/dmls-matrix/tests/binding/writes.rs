@@ -160,11 +160,9 @@ fn what_is_settled_on_the_way_does_not_wait() {
     let bob = world.device("bob");
     world.net.post(&bob, &room.0, "m.room.encrypted", None, message, None);
     let mut until = world.now + 24 * 3_600_000;
-    for name in ["alice"] {
-        world.sync(name);
-        until = until.min(world.now + 24 * 3_600_000);
-        world.run(name);
-    }
+    world.sync("alice");
+    until = until.min(world.now + 24 * 3_600_000);
+    world.run("alice");
     while world.now + 600_000 < until {
         world.now += 600_000;
         world.sync("alice");

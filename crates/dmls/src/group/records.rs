@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::rejoin::Closed;
 use super::{Batch, Group, Settings};
-use crate::codec::{from_raw, from_record, put_raw, to_record};
+use crate::codec::{from_raw, from_record, put_raw, to_record, to_secret_record};
 use crate::dag::{Dag, Epoch, Joined, Past, Removal, parents_first};
 use crate::defence;
 use crate::device::OwnDevice;
@@ -88,9 +88,9 @@ struct EpochRecord {
     own_leaf: Option<LeafIndex>,
     marks: Marks,
     #[serde(rename = "export", default, skip_serializing_if = "Option::is_none")]
-    merge_export: Option<ByteBuf>,
+    merge_export: Option<Bare>,
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
-    merge_inputs: Option<ByteBuf>,
+    merge_inputs: Option<Bare>,
 }
 
 /// Confirmed transcript hash and confirmation tag.
@@ -157,8 +157,21 @@ impl Listing {
     }
 }
 
-fn bare(secret: Option<&Secret>) -> Option<ByteBuf> {
-    secret.map(|secret| ByteBuf::from(secret.expose().to_vec()))
+/// A secret on its way to a record or from one.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Bare(ByteBuf);
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        self.0.as_mut_slice().zeroize();
+    }
+}
+
+impl Bare {
+    fn of(secret: Option<&Secret>) -> Option<Self> {
+        secret.map(|secret| Self(ByteBuf::from(secret.expose().to_vec())))
+    }
 }
 
 impl EpochRecord {
@@ -170,8 +183,8 @@ impl EpochRecord {
             marks,
             proof: ProofRecord(confirmed_transcript_hash.into(), confirmation_tag.into()),
             commit_hash: ByteBuf::from(epoch.commit_hash.to_vec()),
-            merge_export: bare(epoch.merge_export.as_ref()),
-            merge_inputs: bare(epoch.merge_inputs.as_ref()),
+            merge_export: Bare::of(epoch.merge_export.as_ref()),
+            merge_inputs: Bare::of(epoch.merge_inputs.as_ref()),
             height: epoch.height,
             creator: epoch.creator,
             kind: epoch.kind,
@@ -194,7 +207,7 @@ impl EpochRecord {
     fn restore(self, id: EpochId, members: Members) -> Option<Epoch> {
         let ProofRecord(hash, tag) = self.proof;
         let proof = BaseProof { confirmed_transcript_hash: hash.into_vec(), confirmation_tag: tag.into_vec() };
-        let secret = |bytes: Option<ByteBuf>| bytes.map(|bytes| Secret::parse(&Zeroizing::new(bytes.into_vec())));
+        let secret = |bytes: Option<Bare>| bytes.map(|bytes| Secret::parse(&bytes.0));
         Some(Epoch {
             commit_hash: self.commit_hash.as_ref().try_into().ok()?,
             merge_export: secret(self.merge_export).map_or(Some(None), |value| value.map(Some))?,
@@ -302,7 +315,7 @@ impl Group {
         let epoch = self.dag.get(id)?;
         let base = epoch.base.as_ref().filter(|_| !self.is_on_floor(epoch)).and_then(|base| self.dag.get(&base.id));
         let members = Listing::of(epoch, base, &self.dag.past().floor);
-        Some(Write::put(EPOCH, self.key(&[&id.0]), to_record(VERSION, &EpochRecord::of(epoch, members))))
+        Some(Write::put(EPOCH, self.key(&[&id.0]), to_secret_record(VERSION, &EpochRecord::of(epoch, members))))
     }
 
     /// Whether the members of an epoch are written as the difference to the floor. Where this device came in its base may
