@@ -35,7 +35,7 @@ pub enum Outcome {
 /// [`Error`] if the story breaks off; claims that do not hold are an [`Outcome`].
 pub fn demo(afterwards: Afterwards) -> Result<Outcome, Error> {
     let teller = Teller::new();
-    teller.progress("building dmls")?;
+    teller.progress("building dmls (the very first time: some 10 minutes)")?;
     let program = Program::build()?;
     teller.progress("starting two Synapse homeservers (the very first time installs them: about a minute)")?;
     let servers = match afterwards {

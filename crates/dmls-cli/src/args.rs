@@ -114,7 +114,7 @@ pub enum Command {
     Sync(Sync),
     /// Show who can read a room, and who cannot and why (from the store)
     Members(OneRoom),
-    /// Show the newest epochs of a room, some hundred at least: how its keys came about (from the store)
+    /// Show the newest epochs of a room (512, if it has so many): how its keys came about (from the store)
     Log(Log),
     /// Change this device's keys in a room now, so that stolen older ones are worth nothing
     Update(Update),

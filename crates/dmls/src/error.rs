@@ -36,7 +36,7 @@ pub enum Reason {
     TooManyPending,
     /// The room holds as many heads as it may.
     TooManyHeads,
-    /// The same sender's sequence number was seen before, under another key.
+    /// The signed sequence number is not the generation that the message was sealed under, or was seen before.
     Replay,
     /// The Matrix sender is not the MLS sender.
     RejectedSender,

@@ -62,8 +62,8 @@ const NOT_SANS_IO: [&str; 14] = [
     "std::env",
 ];
 
-/// The only directory that names the MLS library.
-const MLS: &str = "crates/dmls/src/mls";
+/// The only directory that names an MLS library: tests hold our group against it.
+const MLS: &str = "crates/dmls/src/mls/tests";
 
 /// Checks what crates depend on, and what the sans-IO crates say.
 ///
@@ -126,7 +126,7 @@ fn check_mls(findings: &mut Table) -> Result<(), Error> {
     let sources = under("crates", "rs")?;
     for source in sources.iter().filter(|source| !source.path.starts_with(MLS)) {
         for (at, line) in source.text.lines().enumerate().filter(|(_, line)| line.contains("openmls")) {
-            findings.push(&[&source.place(at), line.trim(), "only crates/dmls/src/mls names the MLS library"]);
+            findings.push(&[&source.place(at), line.trim(), "only crates/dmls/src/mls/tests names an MLS library"]);
         }
     }
     Ok(())

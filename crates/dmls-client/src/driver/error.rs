@@ -31,7 +31,7 @@ pub enum ClientError {
         can_continue: bool,
     },
     /// Not a name for a profile.
-    #[error("not a profile name: {0:?}")]
+    #[error("not a profile name: {0:?}; use 1 to 100 of A-Z a-z 0-9 - _ . @, not beginning with a dot")]
     BadProfileName(String),
     /// No room of this id or name.
     #[error("no such room: {0}")]

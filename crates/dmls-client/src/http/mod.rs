@@ -45,12 +45,13 @@ pub struct Api {
 impl Api {
     /// The homeserver at this base URL: HTTPS, or plain HTTP on the loopback interface.
     pub fn new(homeserver: &str) -> Result<Self, ApiError> {
-        let base = Url::parse(homeserver).map_err(|_| ApiError::BadRequest("the homeserver's address is no URL"))?;
+        let base = Url::parse(homeserver)
+            .map_err(|_| ApiError::BadRequest("the homeserver's address is no URL: write it as https://example.org"))?;
         let local = is_loopback(&base);
         match base.scheme() {
             "https" => {}
             "http" if local => {}
-            _ => return Err(ApiError::BadRequest("a homeserver is reached by https only")),
+            _ => return Err(ApiError::BadRequest("a homeserver is reached by https only, except on this machine")),
         }
         let mut client = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)

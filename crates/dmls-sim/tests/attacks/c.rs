@@ -35,7 +35,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         id: "C10",
         attack: "an own commit spoils the base for the commits of others",
-        defence: "commits are made in a copy of the base",
+        defence: "an epoch is a value: a commit makes a child and changes no base",
         run: secrets::pending_commit,
     },
     Attack {
@@ -77,7 +77,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         id: "C17",
         attack: "a signed message is sealed again under its sender's next generation",
-        defence: "the sequence number is signed, and counts once",
+        defence: "the sequence number is signed, and is the generation",
         run: secrets::next_generation,
     },
     Attack {

@@ -31,8 +31,8 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         id: "F4",
-        attack: "a long private branch is shown late",
-        defence: "heads are merged; the losing branch stays readable",
+        attack: "a long branch is shown late",
+        defence: "heads are merged; what is not built on stays readable",
         run: order::late_branch,
     },
     Attack {

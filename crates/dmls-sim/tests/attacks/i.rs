@@ -54,7 +54,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         id: "I9",
         attack: "a message claims a far generation, so that others compute up to it",
-        defence: "at most 1,000 generations ahead",
+        defence: "at most 24,576 generations ahead; what is further waits",
         run: messages::far_generation,
     },
     Attack {
