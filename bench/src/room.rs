@@ -61,7 +61,6 @@ pub fn old(epochs: usize, sheet: &mut Sheet) -> Result<(), Failure> {
     if machine.log(&room)? != known {
         return Err("another room was opened than was stored".into());
     }
-    sheet.put("room/records", 2, CORE, Unit::B, writes.len() as f64);
     sheet.put("room/open-store", 2, CORE, Unit::Ms, store_spent);
     sheet.put("room/open-store-heap", 2, CORE, Unit::B, store_heap);
     sheet.put("room/show", 2, CORE, Unit::Ms, spent);

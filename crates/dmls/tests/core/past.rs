@@ -14,19 +14,13 @@ const KNOWN: usize = 16;
 
 /// Alice and Bob on side 1, Carol and Dan on side 2; they hold four old epochs and know sixteen.
 fn forgetful() -> World {
-    let mut world = World::new();
-    world.settings = Settings { max_held: 4, max_known: KNOWN, ..Settings::default() };
-    for (name, side) in [("alice", 1), ("bob", 1), ("carol", 2), ("dan", 2)] {
-        world.device(name, side);
-        world.join_room(name);
-    }
-    world.create("alice");
-    world.sync("alice");
-    for name in ["bob", "carol", "dan"] {
-        world.sync(name);
-        assert_eq!(world.canonical(name), world.canonical("alice"));
-    }
-    world
+    World::four(Settings { max_held: 4, max_known: KNOWN, ..Settings::default() })
+}
+
+/// Whether a device knows an epoch as a stub.
+fn is_stub(world: &World, name: &str, epoch: &EpochId) -> bool {
+    let group = &world.peers[name].group;
+    group.knows(epoch) && group.epoch(epoch).is_none()
 }
 
 /// Each of these commits, and all take it in, so many times; now and then somebody is restarted.
@@ -102,7 +96,9 @@ fn old_epochs_become_stubs() {
 #[test]
 fn a_long_split_ends_though_its_fork_point_is_a_stub() {
     let mut world = forgetful();
+    let fork = world.canonical("alice").unwrap();
     part_for_long(&mut world);
+    assert!(is_stub(&world, "alice", &fork) && is_stub(&world, "carol", &fork));
     come_back(&mut world);
 }
 
@@ -198,7 +194,9 @@ fn who_was_removed_with_cause_stays_out() {
     world.leave_room("dan");
     let stay = ["alice", "bob", "carol"];
     agree(&mut world, &stay);
+    let without = world.canonical("alice").unwrap();
     go_on(&mut world, &stay, 60);
+    assert!(is_stub(&world, "alice", &without), "so is what removed him");
     // A server shows the state of before: Dan with the join that he has long left.
     world.input("alice", Input::Desired(before.clone()));
     assert!(world.peers["alice"].group.due(world.now).add.is_empty());

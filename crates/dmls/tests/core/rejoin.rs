@@ -11,20 +11,8 @@ use crate::world::{Event, World, room};
 /// Somebody who cannot follow waits at least so long, and at most twice.
 const PATIENCE: u64 = 60_000;
 
-/// Alice and Bob on side 1, Carol and Dan on side 2, all in one group.
 fn four() -> World {
-    let mut world = World::new();
-    for (name, side) in [("alice", 1), ("bob", 1), ("carol", 2), ("dan", 2)] {
-        world.device(name, side);
-        world.join_room(name);
-    }
-    world.create("alice");
-    world.sync("alice");
-    for name in ["bob", "carol", "dan"] {
-        world.sync(name);
-        assert_eq!(world.canonical(name), world.canonical("alice"));
-    }
-    world
+    World::four(Settings::default())
 }
 
 fn ways_back(world: &World, name: &str) -> Vec<EpochId> {

@@ -99,6 +99,22 @@ impl World {
         }
     }
 
+    /// Alice and Bob on side 1, Carol and Dan on side 2, all in one group.
+    pub fn four(settings: Settings) -> Self {
+        let mut world = Self { settings, ..Self::new() };
+        for (name, side) in [("alice", 1), ("bob", 1), ("carol", 2), ("dan", 2)] {
+            world.device(name, side);
+            world.join_room(name);
+        }
+        world.create("alice");
+        world.sync("alice");
+        for name in ["bob", "carol", "dan"] {
+            world.sync(name);
+            assert_eq!(world.canonical(name), world.canonical("alice"));
+        }
+        world
+    }
+
     fn next(&mut self) -> Locator {
         self.counter += 1;
         Locator(format!("${}", self.counter))
