@@ -8,7 +8,7 @@ use crate::effect::{Applied, Notice, Opened, Readiness, SealedMessage, Settled, 
 use crate::entropy::Entropy;
 use crate::error::{GroupError, Reason};
 use crate::frame::MessageFrame;
-use crate::id::{EpochId, LeafIndex, Locator, Sequence, SignatureKey, Timestamp};
+use crate::id::{Device, EpochId, LeafIndex, Locator, Sequence, SignatureKey, Timestamp};
 use crate::journal::Durable;
 #[cfg(dmls_mutants)]
 use crate::members::Leaf;
@@ -58,6 +58,16 @@ fn content_payload(epoch: &EpochId, leaf: LeafIndex, sequence: Sequence, content
     out.extend(sequence.0.to_be_bytes());
     push_vector(&mut out, content);
     out
+}
+
+/// Why a message does not count that `sender` sealed under this generation: it is somebody else's copy, or was sealed again
+/// by a member under another of the sender's keys.
+fn misplaced(data: &MessageData, generation: u32, sender: &Device, from: &str) -> Option<Reason> {
+    if sender.user != from && defence::on("I11") {
+        return Some(Reason::RejectedSender);
+    }
+    let elsewhere = generation != data.sequence().0 && defence::on("C17");
+    elsewhere.then_some(Reason::Replay)
 }
 
 /// How far ahead of what was opened before a message may be.
@@ -224,11 +234,8 @@ impl Group {
         let said = self.held.get(&id).and_then(|held| Some((held, held.epoch.sealed_as(bytes).ok()?)));
         let Some((held, (leaf, generation))) = said else { return self.open(bytes, data, from, reach, batch) };
         let sender = self.dag.get(&id).and_then(|epoch| epoch.members.get(LeafIndex(leaf)));
-        if sender.is_some_and(|sender| sender.device.user != from) && defence::on("I11") {
-            return Some(rejected(Reason::RejectedSender, None));
-        }
-        if generation != data.sequence().0 && defence::on("C17") {
-            return Some(rejected(Reason::Replay, None));
+        if let Some(reason) = sender.and_then(|sender| misplaced(data, generation, &sender.device, from)) {
+            return Some(rejected(reason, None));
         }
         if held.is_worn_out(leaf) {
             return Some(rejected(Reason::BeyondWindow, None));
@@ -268,13 +275,9 @@ impl Group {
         let Some(sender) = sender else { return Some(rejected(Reason::Forged, None)) };
         #[cfg(dmls_mutants)]
         let sender = self.named_by_newest_tree(sender);
-        if sender.device.user != from && defence::on("I11") {
-            // Somebody else's copy: the key stays for the message itself, which may come later (SPEC §2.9).
-            return Some(rejected(Reason::RejectedSender, None));
-        }
-        if opened.turn.generation() != data.sequence().0 && defence::on("C17") {
-            // Sealed again by a member, under another of the sender's keys: that one stays for the sender's own message.
-            return Some(rejected(Reason::Replay, None));
+        if let Some(reason) = misplaced(data, opened.turn.generation(), &sender.device, from) {
+            // The key stays for the message itself, which may come later (SPEC §2.9).
+            return Some(rejected(reason, None));
         }
         if defence::on("I5") {
             batch.writes.extend(self.held.advance(&id, opened.turn));
@@ -309,7 +312,7 @@ impl Group {
         Verdict::Known
     }
 
-    fn note_heads(&self, data: &MessageData, device: &crate::id::Device, batch: &mut Batch) {
+    fn note_heads(&self, data: &MessageData, device: &Device, batch: &mut Batch) {
         let unknown = data.head_ids().iter().filter(|short| !self.dag.knows_short(short)).count();
         if unknown > 0 && defence::on("Z1") {
             let count = u16::try_from(unknown).unwrap_or(u16::MAX);
