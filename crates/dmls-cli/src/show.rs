@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use dmls::effect::EpochInfo;
-use dmls::id::{Device, EpochId, Height};
+use dmls::id::{Device, EpochId, EpochNumber};
 use dmls_client::identity::Session;
 use dmls_matrix::RoomId;
 use dmls_matrix::view::{Encryption, EpochName, MemberRow, Membership, MessageRow, RoomRow};
@@ -24,13 +24,13 @@ fn devices(devices: &[Device]) -> Value {
     devices.iter().map(device).collect()
 }
 
-/// Height, user and device in JSON.
-pub fn epoch_name(height: Height, creator: &Device) -> Value {
-    json!({ "height": height.0, "user": creator.user, "device": creator.device })
+/// Number, user and device in JSON.
+pub fn epoch_name(number: EpochNumber, creator: &Device) -> Value {
+    json!({ "number": number.0, "user": creator.user, "device": creator.device })
 }
 
 fn epoch_of(epoch: Option<&EpochName>) -> Value {
-    epoch.map_or(Value::Null, |epoch| epoch_name(epoch.height, &epoch.creator))
+    epoch.map_or(Value::Null, |epoch| epoch_name(epoch.number, &epoch.creator))
 }
 
 /// `alice` of `@alice:example.org`.
@@ -128,7 +128,7 @@ pub fn message(room: &RoomId, row: &MessageRow, readers: bool) -> Value {
 
 /// A message, in words.
 pub fn message_words(row: &MessageRow, readers: bool, paint: Paint) -> String {
-    let epoch = row.epoch.as_ref().map(|epoch| format!("{}:{}", epoch.height.0, short_user(&epoch.creator.user)));
+    let epoch = row.epoch.as_ref().map(|epoch| format!("{}:{}", epoch.number.0, short_user(&epoch.creator.user)));
     let place = paint.dim(&format!("{} [{}]", date_time(row.ts), epoch.as_deref().unwrap_or("?")));
     let sender = paint.bold(short_user(&row.sender));
     let mut line = match (&row.utd, row.body()) {
@@ -187,8 +187,8 @@ pub fn member_words(row: &MemberRow, paint: Paint) -> String {
 pub fn epoch(info: &EpochInfo) -> Value {
     json!({
         "epoch_id": epoch_id(&info.epoch.id),
-        "height": info.epoch.height.0,
-        "creator": device(&info.epoch.creator),
+        "number": info.number.0,
+        "creator": device(&info.creator),
         "parent": info.base.as_ref().map(epoch_id),
         "resolves": info.resolves.iter().map(epoch_id).collect::<Vec<_>>(),
         "kind": info.kind.word(),
@@ -204,7 +204,7 @@ pub fn epoch(info: &EpochInfo) -> Value {
 
 /// An epoch, in words.
 pub fn epoch_words(info: &EpochInfo, paint: Paint) -> String {
-    let name = format!("{}:{}", info.epoch.height.0, short_device(&info.epoch.creator));
+    let name = format!("{}:{}", info.number.0, short_device(&info.creator));
     let mut words = vec![paint.bold(&name), info.kind.word().to_owned()];
     words.extend(change('+', &info.added).map(|text| paint.green(&text)));
     words.extend(change('-', &info.removed).map(|text| paint.red(&text)));

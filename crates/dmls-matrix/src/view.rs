@@ -1,6 +1,6 @@
 //! What people are shown: rooms, messages, members. Plain values without secrets beyond the content itself.
 
-use dmls::id::{Device, EpochId, Height};
+use dmls::id::{Device, EpochId, EpochNumber};
 use serde_json::Value;
 
 use crate::id::{MessageId, RoomId};
@@ -48,11 +48,11 @@ pub struct RoomRow {
     pub trouble: Option<String>,
 }
 
-/// Height and creator of an epoch, as people see it. Certain only for epochs that this device processed.
+/// Number and creator of an epoch that this device entered, as people see it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EpochName {
-    /// Height.
-    pub height: Height,
+    /// Its number.
+    pub number: EpochNumber,
     /// Who made it.
     pub creator: Device,
 }

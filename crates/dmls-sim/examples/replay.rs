@@ -120,13 +120,7 @@ fn show_device(world: &mut World, name: &Name) {
         };
         println!(
             "   {marks} {}:{} {} on {:?} resolves {:?} +{:?} -{:?}",
-            info.epoch.height.0,
-            info.epoch.creator.device,
-            info.epoch.id,
-            info.base,
-            info.resolves,
-            info.added,
-            info.removed
+            info.number.0, info.creator.device, info.epoch.id, info.base, info.resolves, info.added, info.removed
         );
     }
 }

@@ -304,9 +304,9 @@ impl Member {
             let mark = if info.canonical { '@' } else { '*' };
             let parents: Vec<_> = info.base.iter().chain(&info.resolves).map(ToString::to_string).collect();
             let added: Vec<_> = info.added.iter().map(|device| format!(" +{}", device.user)).collect();
-            let (id, height, creator) = (info.epoch.id, info.epoch.height.0, &info.epoch.creator.user);
+            let (id, number, creator) = (info.epoch.id, info.number.0, &info.creator.user);
             let (kind, added, parents) = (info.kind.word(), added.concat(), parents.join(", "));
-            println!("{mark} {id} {height}:{creator} {kind}{added} <- {parents}");
+            println!("{mark} {id} {number}:{creator} {kind}{added} <- {parents}");
         }
     }
 }

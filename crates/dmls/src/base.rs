@@ -10,7 +10,7 @@ use crate::dag::{Comebacks, Dag, Epoch, Fork};
 #[cfg(dmls_mutants)]
 use crate::defence;
 use crate::effect::EpochKind;
-use crate::id::{Device, EpochId, Height};
+use crate::id::{Device, EpochId, EpochNumber};
 
 /// Smaller is better; the fields are SPEC §3.2's criteria in their order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +19,7 @@ pub(crate) struct Rank {
     outside: usize,
     restart: bool,
     committers: Reverse<usize>,
-    height: Reverse<Height>,
+    number: Reverse<EpochNumber>,
     tie: [u8; 32],
     id: EpochId,
 }
@@ -69,7 +69,7 @@ fn rank(dag: &Dag, head: &Epoch, fork: &Fork, comebacks: &Comebacks) -> Rank {
         outside: contrast.outside().len(),
         restart: head.kind == EpochKind::External,
         committers: Reverse(committers(dag, head, fork)),
-        height: Reverse(head.height),
+        number: Reverse(head.number),
         tie: tie(fork.point.as_ref(), head),
         id: head.id,
     }

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::device::OwnDevice;
 use crate::error::Reason;
-use crate::id::{Device, EpochId, Height, LeafIndex, Locator, Sequence, SignatureKey, Timestamp};
+use crate::id::{Device, EpochId, EpochNumber, LeafIndex, Locator, Sequence, SignatureKey, Timestamp};
 use crate::input::BaseProof;
 use crate::mls::{Epoch, Showing};
 use crate::suite::Suite;
@@ -158,10 +158,6 @@ pub enum Notice {
 pub struct EpochRef {
     /// The epoch.
     pub id: EpochId,
-    /// Its height.
-    pub height: Height,
-    /// Who made it.
-    pub creator: Device,
     /// Where its commit is; empty when not known.
     pub locator: Locator,
 }
@@ -287,8 +283,8 @@ pub enum Need {
     ExternalJoin {
         /// The epoch, by the transcript.
         epoch: EpochId,
-        /// Its height.
-        height: Height,
+        /// Its number, as far as one can tell without having entered it.
+        number: EpochNumber,
         /// Since when it is out of reach.
         since: Timestamp,
     },
@@ -326,8 +322,12 @@ pub enum Readiness {
 /// One epoch, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EpochInfo {
-    /// Name, height, creator, commit.
+    /// Its name, and where its commit is.
     pub epoch: EpochRef,
+    /// Its number.
+    pub number: EpochNumber,
+    /// Who made it.
+    pub creator: Device,
     /// The epoch its commit was made on.
     pub base: Option<EpochId>,
     /// The heads it resolved.

@@ -26,16 +26,10 @@ pub enum Reason {
     BadPsk,
     /// A leaf without a valid credential, or one identity on two leaves, or an identity that changed.
     BadCredential,
-    /// The height is not what it must be.
-    BadHeight,
     /// `resolves` is unsorted, repeats itself or names the base.
     BadResolves,
-    /// More children on one base by one device than allowed.
-    TooManyChildren,
     /// The sender used up its share of waiting inputs.
     TooManyPending,
-    /// The room holds as many heads as it may.
-    TooManyHeads,
     /// The signed sequence number is not the generation that the message was sealed under, or was seen before.
     Replay,
     /// The Matrix sender is not the MLS sender.
@@ -70,11 +64,8 @@ impl Reason {
             Self::NotAllowed => "not_allowed",
             Self::BadPsk => "bad_psk",
             Self::BadCredential => "bad_credential",
-            Self::BadHeight => "bad_height",
             Self::BadResolves => "bad_resolves",
-            Self::TooManyChildren => "too_many_children",
             Self::TooManyPending => "too_many_pending",
-            Self::TooManyHeads => "too_many_heads",
             Self::Replay => "replay",
             Self::RejectedSender => "rejected_sender",
             Self::CannotProcess => "cannot_process",
@@ -115,9 +106,6 @@ pub enum GroupError {
     /// The group exists already.
     #[error("the group exists already")]
     Exists,
-    /// The group has as many heads as it may.
-    #[error("the group has too many heads")]
-    TooManyHeads,
     /// What was to be committed or sealed does not go, for MLS.
     #[error("MLS refuses it: {}", .0.code())]
     Refused(Reason),

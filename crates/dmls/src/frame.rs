@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::codec::push_vector;
 use crate::error::Reason;
-use crate::id::LeafIndex;
+use crate::id::{EpochNumber, LeafIndex};
 use crate::input::BaseProof;
 
 const MLS10: u16 = 1;
@@ -45,6 +45,11 @@ impl<'a> Reader<'a> {
         self.take(4).map(|bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
     }
 
+    fn u64(&mut self) -> Result<u64, Reason> {
+        let bytes = self.take(8)?;
+        Ok(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+
     /// `opaque<V>` with RFC 9420 §2.1.2's shortest-form length.
     fn vector(&mut self) -> Result<&'a [u8], Reason> {
         let first = self.u8()?;
@@ -77,6 +82,8 @@ pub(crate) enum CommitSender {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CommitFrame<'a> {
     pub(crate) group: &'a [u8],
+    /// The base's number.
+    pub(crate) number: EpochNumber,
     pub(crate) sender: CommitSender,
     pub(crate) authenticated_data: &'a [u8],
     pub(crate) confirmation_tag: &'a [u8],
@@ -102,7 +109,7 @@ impl<'a> CommitFrame<'a> {
         }
         let start = reader.rest;
         let group = reader.vector()?;
-        reader.take(8)?; // epoch number: forks share it, it names nothing
+        let number = EpochNumber(reader.u64()?);
         let sender = read_sender(&mut reader)?;
         let authenticated_data = reader.vector()?;
         if reader.u8()? != CONTENT_COMMIT {
@@ -116,7 +123,7 @@ impl<'a> CommitFrame<'a> {
             reader.vector()?; // membership tag
         }
         if reader.rest.is_empty() {
-            Ok(Self { group, sender, authenticated_data, confirmation_tag, framed_content, signature })
+            Ok(Self { group, number, sender, authenticated_data, confirmation_tag, framed_content, signature })
         } else {
             Err(Reason::Malformed)
         }

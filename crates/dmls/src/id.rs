@@ -87,9 +87,16 @@ impl fmt::Display for Device {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Locator(pub String);
 
-/// Length of the longest path to the genesis epoch, recomputed by everybody (SPEC §2).
+/// An epoch's number as MLS counts it: its base's and one (RFC 9420 §8.1). Forks share it, so it names nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
-pub struct Height(pub u32);
+pub struct EpochNumber(pub u64);
+
+impl EpochNumber {
+    /// The number of an epoch that is made on this one.
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
 
 /// Index of a leaf in the ratchet tree (RFC 9420 §4.1.1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::base::{collapse, eligible};
 use crate::codec::push_vector;
-use crate::dag::{Dag, Epoch, Removal};
+use crate::dag::{Dag, Epoch};
 use crate::defence;
 use crate::id::{Device, EpochId, Locator};
 use crate::members::Leaf;
@@ -64,45 +64,32 @@ impl<'a> Plan<'a> {
         !self.add.is_empty() || !self.remove.is_empty() || !self.differing.is_empty()
     }
 
-    /// How often removals that this commit would make or undo were undone before: two parts of the room see different
-    /// devices, and as long as they do, each answer only calls for the next (SPEC §3.3).
-    pub(crate) fn quarrels(&self, dag: &Dag) -> u32 {
+    /// Devices about which parts of the room may disagree: whom this commit adds or removes, or keeps though a merged head
+    /// has no leaf of theirs.
+    pub(crate) fn disputed(&self) -> BTreeSet<&Device> {
         let lacking = self.resolve.iter().flat_map(|head| self.base.members.lacking_in(&head.members));
-        let disputed: BTreeSet<_> = self.remove.iter().copied().chain(lacking).map(|leaf| &leaf.device).collect();
-        let lacks = |device: &Device| self.resolve.iter().any(|head| head.members.leaf_of(device).is_none());
-        let removed: BTreeSet<_> = self.remove.iter().map(|leaf| &leaf.device).collect();
-        let disputed = disputed.into_iter().filter(|device| removed.contains(device) || lacks(device));
-        disputed.map(|device| self.undone(device, dag)).max().unwrap_or_default()
+        self.add.iter().chain(self.remove.iter().copied().chain(lacking).map(|leaf| &leaf.device)).collect()
     }
 
-    /// How often what the base descends from removed a device for no cause.
-    fn undone(&self, device: &Device, dag: &Dag) -> u32 {
-        let without_cause = |removal: &&Removal| removal.device == *device && removal.event.0.is_empty();
-        let times = |epoch: &Epoch| epoch.removed.iter().filter(without_cause).count();
-        let removing: BTreeMap<_, _> =
-            dag.removing(device).map(|epoch| (epoch.id, times(epoch))).filter(|(_, times)| *times > 0).collect();
-        let wanted = removing.keys().copied().collect();
-        let before = dag.among_ancestors(&wanted, [self.base.id].into_iter());
-        before.iter().filter_map(|id| removing.get(id)).sum::<usize>().try_into().unwrap_or(u32::MAX)
+    /// Whether a device of D has a leaf that it can use in the base and in all other heads.
+    pub(crate) fn is_everywhere(&self, device: &Device, dag: &Dag) -> bool {
+        dag.desired().devices.get(device).is_some_and(|facts| {
+            let there = self.base.members.has(device, &facts.key) && !self.stranded.contains_key(device);
+            there && self.resolve.iter().all(|head| head.members.has(device, &facts.key))
+        })
     }
 
-    /// This device's place among those that could do the same, by a hash that nobody can choose.
+    /// How many of `others` come before `own`, by a hash that nobody can choose.
+    pub(crate) fn before<'d>(&self, own: &Device, others: impl Iterator<Item = &'d Device>) -> u64 {
+        let mine = lot(self, own);
+        others.filter(|device| *device != own && lot(self, device) < mine).count() as u64
+    }
+
+    /// This device's place among all that could do the same, from 0.
     pub(crate) fn rank(&self, own: &Device, dag: &Dag) -> u64 {
-        if !defence::on("F13") {
-            return 0;
-        }
-        let desired = dag.desired();
-        let everywhere = |device: &Device| {
-            desired.devices.get(device).is_some_and(|facts| {
-                let there = self.base.members.has(device, &facts.key) && !self.stranded.contains_key(device);
-                there && self.resolve.iter().all(|head| head.members.has(device, &facts.key))
-            })
-        };
         dag.turn(|| {
-            let mine = lot(self, own);
             let devices = self.base.members.iter().map(|leaf| &leaf.device);
-            let before = devices.filter(|device| *device != own && everywhere(device) && lot(self, device) < mine);
-            before.count() as u64
+            self.before(own, devices.filter(|device| self.is_everywhere(device, dag)))
         })
     }
 }

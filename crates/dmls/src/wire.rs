@@ -6,7 +6,7 @@ use tls_codec::{TlsDeserialize, TlsSerialize, TlsSize, VLBytes};
 use crate::codec::push_vector;
 use crate::effect::EpochRef;
 use crate::error::Reason;
-use crate::id::{Device, EpochId, Height, LeafIndex, Locator, Sequence};
+use crate::id::{Device, EpochId, LeafIndex, Locator, Sequence};
 use crate::input::BaseProof;
 
 /// First byte of every `authenticated_data`.
@@ -42,28 +42,16 @@ fn text(bytes: &VLBytes) -> Result<String, Reason> {
 #[derive(Debug, TlsSerialize, TlsDeserialize, TlsSize)]
 struct WireEpochRef {
     id: [u8; 32],
-    height: u32,
-    creator: WireDevice,
     event_id: VLBytes,
 }
 
 impl WireEpochRef {
     fn of(epoch: &EpochRef) -> Self {
-        Self {
-            id: epoch.id.0,
-            height: epoch.height.0,
-            creator: WireDevice::of(&epoch.creator),
-            event_id: epoch.locator.0.as_bytes().into(),
-        }
+        Self { id: epoch.id.0, event_id: epoch.locator.0.as_bytes().into() }
     }
 
     fn parse(&self) -> Result<EpochRef, Reason> {
-        Ok(EpochRef {
-            id: EpochId(self.id),
-            height: Height(self.height),
-            creator: self.creator.parse()?,
-            locator: Locator(text(&self.event_id)?),
-        })
+        Ok(EpochRef { id: EpochId(self.id), locator: Locator(text(&self.event_id)?) })
     }
 }
 
@@ -347,12 +335,7 @@ mod tests {
     /// `resolves` is sorted, without repetition and without the base (SPEC §2.3).
     #[test]
     fn resolves_have_one_form() {
-        let named = |id: u8| EpochRef {
-            id: EpochId([id; 32]),
-            height: Height(1),
-            creator: Device::new("u", "d"),
-            locator: Locator::default(),
-        };
+        let named = |id: u8| EpochRef { id: EpochId([id; 32]), locator: Locator::default() };
         let data = |resolves: Vec<EpochRef>| CommitData {
             base: named(5),
             resolves,

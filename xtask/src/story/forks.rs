@@ -70,7 +70,7 @@ mod tests {
         let creator = Device { user: "@a:x".to_owned(), device: "D".to_owned() };
         let epoch = |(id, parent, resolves): &(&str, Option<&str>, &[&str])| Epoch {
             epoch_id: (*id).to_owned(),
-            height: 0,
+            number: 0,
             creator: creator.clone(),
             parent: parent.map(str::to_owned),
             resolves: resolves.iter().map(|id| (*id).to_owned()).collect(),

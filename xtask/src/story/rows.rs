@@ -19,11 +19,11 @@ impl fmt::Display for Device {
     }
 }
 
-/// Height and creator of an epoch.
+/// Number and creator of an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct EpochName {
-    /// How many commits lie under it, on the longest way.
-    pub height: u32,
+    /// Its number as MLS counts it.
+    pub number: u64,
     /// Its creator's user.
     pub user: String,
     /// Its creator's device.
@@ -100,8 +100,8 @@ pub struct Member {
 pub struct Epoch {
     /// The epoch.
     pub epoch_id: String,
-    /// How many commits lie under it, on the longest way.
-    pub height: u32,
+    /// Its number as MLS counts it.
+    pub number: u64,
     /// Who made it.
     pub creator: Device,
     /// The epoch that it was made on.

@@ -125,7 +125,7 @@ fn report_sent(
     let mut object = show::message(room, &row, false);
     object["queued"] = false.into();
     online.close(object, || {
-        let epoch = row.epoch.map(|epoch| format!("{}:{}", epoch.height.0, show::short_device(&epoch.creator)));
+        let epoch = row.epoch.map(|epoch| format!("{}:{}", epoch.number.0, show::short_device(&epoch.creator)));
         format!("sent in epoch {}", context.output.paint.dim(epoch.as_deref().unwrap_or("?")))
     })
 }
@@ -153,7 +153,7 @@ pub async fn update(context: &Context, wanted: &Update) -> Result<(), Failure> {
     let epoch = log.iter().find(|info| Some(info.epoch.id) == canonical);
     let object = json!({
         "room_id": room.as_str(),
-        "epoch": epoch.map(|info| show::epoch_name(info.epoch.height, &info.epoch.creator)),
+        "epoch": epoch.map(|info| show::epoch_name(info.number, &info.creator)),
         "epoch_id": canonical.as_ref().map(show::epoch_id),
         "queued": pending,
     });

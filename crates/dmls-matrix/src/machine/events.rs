@@ -18,9 +18,12 @@ use crate::room::members::Departure;
 use crate::room::queue::{CommitItem, Item, KeptWelcome};
 use crate::room::record::{Place, RowRecord, RowState, SealedAs};
 use crate::room::rows::{Name, code_of_text};
-use crate::view::{Encryption, EpochName, Remark, Report, UtdCode};
+use crate::view::{Encryption, Remark, Report, UtdCode};
 use crate::wire::room::{self, CommitContent, MessageContent, RawEvent, Refused, Sealed};
 use crate::wire::text;
+
+/// What was under way for longer, in milliseconds, was not: this device was away, or a clock is wrong.
+const MAX_DELAY: u64 = 60_000;
 
 /// Where the events of a batch go in the list.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +91,11 @@ impl<J: Journal> Machine<J> {
         report: &mut Report,
     ) -> Result<(), Error<J::Error>> {
         let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
+        if let (Placing::After(_), Some(late)) = (&*placing, now.0.checked_sub(event.ts))
+            && late <= MAX_DELAY
+        {
+            room.group.note_delay(event.sender, late);
+        }
         if event.event_type != ENCRYPTED {
             #[cfg(dmls_mutants)]
             room.list_unencrypted(&self.journal, event, placing)?;
@@ -414,7 +422,7 @@ fn new_row(event: &RawEvent<'_>, epoch: Option<&EpochRef>, state: RowState) -> R
         sender: event.sender.to_owned(),
         ts: event.ts,
         epoch_id: epoch.map(|epoch| epoch.id),
-        epoch: epoch.map(|epoch| EpochName { height: epoch.height, creator: epoch.creator.clone() }),
+        epoch: None,
         in_order: true,
         ciphertext: None,
         sealed: Vec::new(),

@@ -17,7 +17,7 @@ use crate::room::Room;
 use crate::room::queue::{Draft, Item, SealedDraft, fresh_name};
 use crate::room::record::{EntryPoint, Place, RowState, SealedAs};
 use crate::room::rows::Name;
-use crate::view::{EpochName, Report};
+use crate::view::Report;
 
 /// No new commit so soon after one that failed.
 const COMMIT_HOLD: u64 = 5_000;
@@ -286,8 +286,7 @@ impl<J: Journal> Machine<J> {
             }
         };
         let durable = durable.and_then(|sealed, writes| {
-            let name = EpochName { height: sealed.epoch.height, creator: sealed.epoch.creator.clone() };
-            (row.epoch_id, row.epoch) = (Some(sealed.epoch.id), Some(name));
+            (row.epoch_id, row.epoch) = (Some(sealed.epoch.id), room.epoch_name(&sealed.epoch.id));
             row.sealed.push(SealedAs { key: Name::Ciphertext(&sealed.bytes).key().into(), event: None });
             room.keep_row(place, &row);
             room.name_row(&Name::Ciphertext(&sealed.bytes), place);

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dmls::group::Standing;
-use dmls::id::{EpochId, Height};
+use dmls::id::{EpochId, EpochNumber};
 use dmls::journal::Write;
 
 use super::Room;
@@ -44,6 +44,7 @@ impl Room {
         let Some(makes) = &commit.makes else { return };
         let story = Hearsay {
             base: commit.base.clone(),
+            number: commit.number,
             resolves: commit.resolves.iter().map(|head| head.id).collect(),
             event: event.to_owned(),
             sender: sender.to_owned(),
@@ -51,7 +52,7 @@ impl Room {
         self.keep_story(makes.id, story);
         if let Some(group_info) = commit.group_info.clone() {
             let epoch = dmls::effect::EpochRef { locator: dmls::id::Locator(event.to_owned()), ..makes.clone() };
-            self.keep_entry(EntryPoint { epoch, group_info, from: sender.to_owned() });
+            self.keep_entry(EntryPoint { epoch, number: commit.number.next(), group_info, from: sender.to_owned() });
         }
     }
 
@@ -74,9 +75,9 @@ impl Room {
 
     fn lowest_story(&self, of_sender: bool, sender: &str) -> Option<EpochId> {
         let mine = |stories: &Vec<Hearsay>| !of_sender || stories.iter().any(|story| story.sender == sender);
-        let height = |stories: &Vec<Hearsay>| stories.first().map(|story| story.base.height);
+        let number = |stories: &Vec<Hearsay>| stories.first().map(|story| story.number);
         let candidates = self.hearsay.iter().filter(|(_, stories)| mine(stories));
-        candidates.min_by_key(|(_, stories)| height(stories)).map(|(epoch, _)| *epoch)
+        candidates.min_by_key(|(_, stories)| number(stories)).map(|(epoch, _)| *epoch)
     }
 
     fn keep_entry(&mut self, entry: EntryPoint) {
@@ -88,11 +89,11 @@ impl Room {
         self.writes.push(table::put(table::ENTRY, self.entry_key(number), &entry));
         self.entries.insert(number, entry);
         if self.entries.len() > MAX_ENTRIES {
-            // Nobody takes more than a share from the others; heights are only said, what commits make is not.
+            // Nobody takes more than a share from the others; numbers are only said, what commits make is not.
             let closed = self.group.closed_epochs();
             let of = |user: &str| self.entries.values().filter(|entry| entry.from == user).count();
             let made = |entry: &EntryPoint| closed.contains(&entry.epoch.id);
-            let rank = |entry: &EntryPoint| (Reverse(of(&entry.from)), made(entry), entry.epoch.height);
+            let rank = |entry: &EntryPoint| (Reverse(of(&entry.from)), made(entry), entry.number);
             let least = self.entries.iter().min_by_key(|(_, entry)| rank(entry)).map(|(number, _)| *number);
             self.forget_entries(least);
         }
@@ -110,8 +111,8 @@ impl Room {
     }
 
     /// How good an entry point is, better last: of those who misled this device least, the highest.
-    pub(crate) fn rank_of_entry(&self, entry: &EntryPoint) -> (Reverse<u32>, Height) {
-        (Reverse(self.misled.get(&entry.from).copied().unwrap_or_default()), entry.epoch.height)
+    pub(crate) fn rank_of_entry(&self, entry: &EntryPoint) -> (Reverse<u32>, EpochNumber) {
+        (Reverse(self.misled.get(&entry.from).copied().unwrap_or_default()), entry.number)
     }
 
     /// The best entry point.
@@ -147,36 +148,36 @@ impl Room {
         let (mut before, mut aside) = (self.ancestry(&frontier.before), self.ancestry(&frontier.aside));
         // A fork that had begun when this device was removed elsewhere may have had it for longer.
         if let Some(removed) = self.first_removal() {
-            let heights = self.said_heights();
-            let later = |id: &EpochId| heights.get(id).is_none_or(|height| *height > removed);
+            let numbers = self.said_numbers();
+            let later = |id: &EpochId| numbers.get(id).is_none_or(|number| *number > removed);
             before.retain(later);
             aside.retain(later);
         }
         Lines { room: self, before, aside }
     }
 
-    /// The height of the first epoch that this device knows others to have removed it in.
-    fn first_removal(&self) -> Option<Height> {
+    /// The number of the first epoch that this device knows others to have removed it in.
+    fn first_removal(&self) -> Option<EpochNumber> {
         let own = self.group.device();
         let epochs = self.group.epochs();
-        let removals = epochs.iter().filter(|info| info.removed.contains(own) && info.epoch.creator != *own);
-        removals.map(|info| info.epoch.height).min()
+        let removals = epochs.iter().filter(|info| info.removed.contains(own) && info.creator != *own);
+        removals.map(|info| info.number).min()
     }
 
-    /// How high epochs are, by those that are said to be built on them: the lowest word counts, for a false one may cause a
+    /// The numbers of epochs, by those that are said to be built on them: the lowest word counts, for a false one may cause a
     /// search but never prevent it.
-    fn said_heights(&self) -> BTreeMap<EpochId, Height> {
-        let mut heights = BTreeMap::new();
+    fn said_numbers(&self) -> BTreeMap<EpochId, EpochNumber> {
+        let mut numbers = BTreeMap::new();
         for story in self.hearsay.values().flatten() {
-            let height = heights.entry(story.base.id).or_insert(story.base.height);
-            *height = story.base.height.min(*height);
+            let number = numbers.entry(story.base.id).or_insert(story.number);
+            *number = story.number.min(*number);
         }
-        heights
+        numbers
     }
 
     fn is_said_genesis(&self, id: &EpochId) -> bool {
-        let named = self.hearsay.values().flatten().map(|story| &story.base).find(|base| base.id == *id);
-        named.is_some_and(|base| base.height.0 == 0)
+        let named = self.hearsay.values().flatten().find(|story| story.base.id == *id);
+        named.is_some_and(|story| story.number == EpochNumber(0))
     }
 
     /// The nearest epochs that this device does not know and is not to look for: parents of those it joined at, and

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dmls::effect::EpochRef;
-use dmls::id::{Device, EpochId, Timestamp};
+use dmls::id::{Device, EpochId, EpochNumber, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -75,6 +75,8 @@ impl Default for Marks {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EntryPoint {
     pub(crate) epoch: EpochRef,
+    /// Its number, as its commit says.
+    pub(crate) number: EpochNumber,
     pub(crate) group_info: Media,
     /// Who posted it.
     pub(crate) from: String,
@@ -207,6 +209,8 @@ pub(crate) enum RowState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hearsay {
     pub(crate) base: EpochRef,
+    /// The base's number.
+    pub(crate) number: EpochNumber,
     pub(crate) resolves: Vec<EpochId>,
     pub(crate) event: String,
     pub(crate) sender: String,

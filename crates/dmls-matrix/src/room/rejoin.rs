@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dmls::effect::Need;
-use dmls::id::{EpochId, Height, Timestamp};
+use dmls::id::{EpochId, EpochNumber, Timestamp};
 
 use super::Room;
 use super::lineage::Lineage;
@@ -22,7 +22,7 @@ const MERGED_AFTER: u64 = 120_000;
 #[derive(Default)]
 struct OutOfReach {
     /// By the transcript of commits that are here.
-    certain: Vec<(EpochId, Height)>,
+    certain: Vec<(EpochId, EpochNumber)>,
     /// Searched for in vain.
     missing: Vec<EpochId>,
 }
@@ -38,9 +38,9 @@ impl Room {
         let unknown = self.entries.values().filter(|entry| !self.group.knows(&entry.epoch.id));
         let placed = unknown.filter_map(|entry| {
             let id = entry.epoch.id;
-            if let Some((_, height)) = out.certain.iter().find(|(known, _)| *known == id) {
+            if let Some((_, number)) = out.certain.iter().find(|(known, _)| *known == id) {
                 let mut entry = entry.clone();
-                entry.epoch.height = *height;
+                entry.number = *number;
                 return Some((true, entry));
             }
             if behind.contains(&id) {
@@ -65,8 +65,8 @@ impl Room {
             return out;
         }
         for need in self.group.needs(now) {
-            if let Need::ExternalJoin { epoch, height, .. } = need {
-                out.certain.push((epoch, height));
+            if let Need::ExternalJoin { epoch, number, .. } = need {
+                out.certain.push((epoch, number));
             }
         }
         let mut in_vain = self.searches.iter().filter(|(id, search)| self.is_in_vain(id, search)).peekable();

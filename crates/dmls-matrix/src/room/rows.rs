@@ -207,10 +207,10 @@ impl Room {
         }
     }
 
-    /// Height and creator of a known epoch.
+    /// Number and creator of a known epoch.
     pub(crate) fn epoch_name(&self, id: &EpochId) -> Option<EpochName> {
         let info = self.group.epoch(id)?;
-        Some(EpochName { height: info.epoch.height, creator: info.epoch.creator })
+        Some(EpochName { number: info.number, creator: info.creator })
     }
 
     /// Counts an opened message; a hole in the sender's numbers shows that events are missing, here or where it was

@@ -5,7 +5,7 @@ pub(crate) mod room;
 pub(crate) mod welcome;
 
 use dmls::effect::EpochRef;
-use dmls::id::{Device, EpochId, Height, Locator};
+use dmls::id::{EpochId, Locator};
 use serde_json::{Value, json};
 
 use crate::names::{base64url, unbase64, unbase64url};
@@ -34,28 +34,11 @@ pub(crate) fn epoch_id(value: &Value) -> Option<EpochId> {
     EpochId::parse(&unbase64url(value.as_str()?)?)
 }
 
-pub(crate) fn device_json(device: &Device) -> Value {
-    json!({ "user": device.user, "device": device.device })
-}
-
-pub(crate) fn device(value: &Value) -> Option<Device> {
-    Some(Device::new(id(value, "user")?, id(value, "device")?))
-}
-
-/// `{height, creator, id}`; the locator stands in a field of its own.
+/// `{id}`; the locator stands in a field of its own.
 pub(crate) fn epoch_json(epoch: &EpochRef) -> Value {
-    json!({
-        "height": epoch.height.0,
-        "creator": device_json(&epoch.creator),
-        "id": base64url(&epoch.id.0),
-    })
+    json!({ "id": base64url(&epoch.id.0) })
 }
 
 pub(crate) fn epoch(value: &Value, locator: &str) -> Option<EpochRef> {
-    Some(EpochRef {
-        id: epoch_id(value.get("id")?)?,
-        height: Height(u32::try_from(value.get("height")?.as_u64()?).ok()?),
-        creator: device(value.get("creator")?)?,
-        locator: Locator(locator.to_owned()),
-    })
+    Some(EpochRef { id: epoch_id(value.get("id")?)?, locator: Locator(locator.to_owned()) })
 }

@@ -2,7 +2,7 @@
 
 use dmls::effect::EpochRef;
 use dmls::group::{inspect_commit, inspect_message};
-use dmls::id::Locator;
+use dmls::id::{EpochNumber, Locator};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -57,6 +57,8 @@ pub(crate) struct MessageContent {
 pub(crate) struct CommitContent {
     pub(crate) bytes: Vec<u8>,
     pub(crate) base: EpochRef,
+    /// The base's number.
+    pub(crate) number: EpochNumber,
     pub(crate) resolves: Vec<EpochRef>,
     /// The epoch that it is said to make.
     pub(crate) makes: Option<EpochRef>,
@@ -67,8 +69,8 @@ impl CommitContent {
     /// A commit that somebody served, with the epoch that it is said to make; `None` if it is none of this room.
     pub(crate) fn said(room: &RoomId, bytes: &[u8], makes: EpochRef) -> Option<Self> {
         let header = inspect_commit(bytes).ok().filter(|header| header.group.as_str() == room.0)?;
-        let (base, resolves) = (header.base, header.resolves);
-        Some(Self { bytes: Vec::new(), base, resolves, makes: Some(makes), group_info: None })
+        let (base, number, resolves) = (header.base, header.number, header.resolves);
+        Some(Self { bytes: Vec::new(), base, number, resolves, makes: Some(makes), group_info: None })
     }
 }
 
@@ -152,7 +154,7 @@ fn commit(room: &RoomId, content: &Value, bytes: Vec<u8>, hint: EpochRef) -> Res
     }
     let makes = content.get("makes").and_then(|value| epoch(value, ""));
     let group_info = content.get("group_info").and_then(Media::parse);
-    Ok(Sealed::Commit(CommitContent { bytes, base: hint, resolves, makes, group_info }))
+    Ok(Sealed::Commit(CommitContent { bytes, base: hint, number: header.number, resolves, makes, group_info }))
 }
 
 fn resolves(content: &Value) -> Result<Vec<EpochRef>, Malformed> {

@@ -71,7 +71,7 @@ const THEMES: [Theme; 31] = [
     Theme::Flood,
     Theme::Chatter,
     Theme::Alone(Ploy::Point),
-    Theme::Alone(Ploy::Height),
+    Theme::Alone(Ploy::Bomb),
     Theme::Alone(Ploy::Tags),
     Theme::Alone(Ploy::Serve),
     Theme::Overhear,

@@ -80,7 +80,7 @@ impl Book {
                 let room = book.rooms.entry(room.clone()).or_default();
                 for epoch in &view.log {
                     if epoch.base.is_none() && epoch.kind == dmls::effect::EpochKind::Genesis {
-                        let creator = name_of(&epoch.epoch.creator);
+                        let creator = name_of(&epoch.creator);
                         let signer = book.keys.get(name).cloned().unwrap_or_default();
                         room.epochs.genesis(epoch.epoch.id.0, creator, signer);
                     }

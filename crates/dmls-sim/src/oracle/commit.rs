@@ -21,8 +21,6 @@ pub(super) struct Commit {
     /// The committer's leaf; `None` for an external commit.
     pub(super) sender: Option<usize>,
     pub(super) base: [u8; 32],
-    /// The height that it says its base has.
-    pub(super) base_height: u64,
     /// Base and leaf of the points that it carries (SPEC §4.1); nothing for a PSK of another form.
     pub(super) points: Vec<Option<([u8; 32], usize)>>,
     /// Devices that are removed with the cause named.
@@ -63,8 +61,8 @@ pub(super) fn read(message: &[u8]) -> Option<Commit> {
         return None;
     }
     let path = read_leaf(&mut bytes)?;
-    let Signed { base, base_height, resolves, caused, granted } = read_signed(signed)?;
-    Some(Commit { sender, base, base_height, points, caused, resolves, granted, removes, adds, path })
+    let Signed { base, resolves, caused, granted } = read_signed(signed)?;
+    Some(Commit { sender, base, points, caused, resolves, granted, removes, adds, path })
 }
 
 /// What its proposals do.
@@ -143,7 +141,6 @@ fn read_leaf(bytes: &mut Bytes<'_>) -> Option<NewLeaf> {
 /// A commit's `authenticated_data` (SPEC §2.3).
 struct Signed {
     base: [u8; 32],
-    base_height: u64,
     resolves: Vec<[u8; 32]>,
     caused: Vec<Name>,
     granted: Vec<usize>,
@@ -154,11 +151,11 @@ fn read_signed(signed: &[u8]) -> Option<Signed> {
     if bytes.number(1)? != 1 {
         return None;
     }
-    let (base, base_height) = read_reference(&mut bytes)?;
+    let base = read_reference(&mut bytes)?;
     let mut heads = Bytes(bytes.vector()?);
     let mut resolves = Vec::new();
     while !heads.is_empty() {
-        resolves.push(read_reference(&mut heads)?.0);
+        resolves.push(read_reference(&mut heads)?);
     }
     bytes.take(64)?; // membership, policy
     let mut changes = Bytes(bytes.vector()?);
@@ -176,15 +173,14 @@ fn read_signed(signed: &[u8]) -> Option<Signed> {
         granted.push(usize::try_from(grants.number(4)?).ok()?);
         grants.skip_vectors(2)?;
     }
-    Some(Signed { base, base_height, resolves, caused, granted })
+    Some(Signed { base, resolves, caused, granted })
 }
 
-/// An EpochRef: id and height.
-fn read_reference(bytes: &mut Bytes<'_>) -> Option<([u8; 32], u64)> {
+/// The id of an EpochRef.
+fn read_reference(bytes: &mut Bytes<'_>) -> Option<[u8; 32]> {
     let id = bytes.id()?;
-    let height = bytes.number(4)?;
-    bytes.skip_vectors(3)?;
-    Some((id, height))
+    bytes.skip_vectors(1)?;
+    Some(id)
 }
 
 /// The epoch and the count that a message's sender signed (SPEC §2.9).

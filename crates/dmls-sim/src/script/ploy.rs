@@ -23,8 +23,6 @@ pub enum Ploy {
     Poison,
     /// A commit with the point of somebody else.
     Point,
-    /// A commit that lies about heights.
-    Height,
     /// A merge whose grants are wrong or missing.
     Grants,
     /// A commit that resolves what does not exist.
@@ -58,7 +56,7 @@ pub enum Ploy {
 }
 
 /// All of them with their words.
-const WORDS: [(Ploy, &str); 26] = [
+const WORDS: [(Ploy, &str); 25] = [
     (Ploy::Fork, "fork"),
     (Ploy::Grind, "grind"),
     (Ploy::Bomb, "bomb"),
@@ -69,7 +67,6 @@ const WORDS: [(Ploy, &str); 26] = [
     (Ploy::BackDate, "back-date"),
     (Ploy::Poison, "poison"),
     (Ploy::Point, "point"),
-    (Ploy::Height, "height"),
     (Ploy::Grants, "grants"),
     (Ploy::Resolves, "resolves"),
     (Ploy::Bury, "bury"),

@@ -69,7 +69,7 @@ impl World {
         let was = |info: &&EpochInfo| info.base.is_none() || !info.epoch.locator.0.is_empty();
         let stubs = chronicle.values().filter(was).filter(|info| !shown.contains(&info.epoch.id));
         let mut stubs: Vec<_> = stubs.map(|info| EpochInfo { held: false, head: false, ..info.clone() }).collect();
-        stubs.sort_by_key(|info| info.epoch.height);
+        stubs.sort_by_key(|info| info.number);
         view.log.splice(..0, stubs);
     }
 

@@ -161,9 +161,7 @@ impl World {
         let device = client.device.clone();
         let Some(machine) = client.machine.as_mut() else { return Ok(false) };
         let log = machine.log(room).map_err(|error| fault(name, &error))?;
-        Ok(log
-            .iter()
-            .any(|info| info.base.is_some() && info.epoch.creator == device && info.epoch.locator.0.is_empty()))
+        Ok(log.iter().any(|info| info.base.is_some() && info.creator == device && info.epoch.locator.0.is_empty()))
     }
 
     /// A device is asked to change its keys.

@@ -45,7 +45,7 @@ fn stands(name: &Name, client: &mut Client, room: &RoomId) -> Result<Option<Fact
         known.update(key.0);
     }
     let mut usable = BTreeSet::new();
-    let desired = |info: &&EpochInfo| desired.contains_key(&info.epoch.creator);
+    let desired = |info: &&EpochInfo| desired.contains_key(&info.creator);
     let heads: Vec<_> = log.iter().filter(|info| info.head && info.held).collect();
     // Heads by others are set aside as long as there is one by a device that may read (SPEC §3.2).
     let inside = heads.iter().any(desired);

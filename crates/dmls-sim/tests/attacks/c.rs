@@ -52,9 +52,9 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         id: "C13",
-        attack: "a commit lies about the height of its base",
-        defence: "everybody's own height counts, another is refused",
-        run: crafted!(forged::forged_height),
+        attack: "commits that come in another order leave other heads",
+        defence: "what is refused follows from bytes and base alone",
+        run: crafted!(forged::order_of_arrival),
     },
     Attack {
         id: "C14",

@@ -74,7 +74,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         id: "F11",
         attack: "fork bomb",
-        defence: "two commits per device and base; so many heads and no more",
+        defence: "so many heads of one user count and no more",
         run: flood::fork_bomb,
     },
     Attack {

@@ -8,7 +8,7 @@ use crate::effect::{EpochRef, GroupInfo, OutgoingCommit, OutgoingWelcome};
 use crate::entropy::Entropy;
 use crate::error::GroupError;
 use crate::group::{grant_context, welcome_info};
-use crate::id::{Device, EpochId, Height, LeafIndex, Locator};
+use crate::id::{Device, EpochId, LeafIndex, Locator};
 use crate::members::Leaf;
 use crate::mls::Package;
 use crate::mls::bend::{self, BentPlan, EditInfo};
@@ -229,12 +229,7 @@ impl<'a> Commit<'a> {
         }
         let device = |leaf: u32| Some(base.leaves.get(LeafIndex(leaf))?.device.clone());
         let poisoned = built.hit.into_iter().filter_map(device).collect();
-        let reference = EpochRef {
-            id: epoch.id(),
-            height: height(&data),
-            creator: base.own.device().clone(),
-            locator: Locator::default(),
-        };
+        let reference = EpochRef { id: epoch.id(), locator: Locator::default() };
         let state = State {
             group: base.group.clone(),
             own: base.own.clone(),
@@ -347,10 +342,4 @@ impl<'a> Commit<'a> {
 /// The members as the tree says; one that took another's name is still there for its maker.
 fn members_of(epoch: &crate::mls::Epoch) -> Result<crate::members::Members, GroupError> {
     epoch.tree().vouched_members().map_err(GroupError::GroupInfo)
-}
-
-/// `height` of what the commit says of itself (SPEC §2.4).
-fn height(data: &CommitData) -> Height {
-    let parents = data.resolves.iter().chain([&data.base]).map(|parent| parent.height.0);
-    Height(parents.max().unwrap_or(0).saturating_add(1))
 }

@@ -8,7 +8,7 @@ use crate::effect::{EpochRef, GroupInfo, OutgoingCommit};
 use crate::entropy::Entropy;
 use crate::error::GroupError;
 use crate::group::welcome_info;
-use crate::id::{Device, EpochId, GroupId, Height, LeafIndex, Locator};
+use crate::id::{Device, EpochId, GroupId, LeafIndex, Locator};
 use crate::input::Desired;
 use crate::mls::{Door, Package, Refusal, bend};
 use crate::secret::Secret;
@@ -59,12 +59,7 @@ pub fn join_externally(
         None => door.draft(None, data.encode(), &own.maker(), entropy)?.finish(None, &own.maker(), entropy)?,
     };
     let epoch = made.entered.epoch;
-    let reference = EpochRef {
-        id: epoch.id(),
-        height: Height(target.height.0 + 1),
-        creator: own.device().clone(),
-        locator: Locator::default(),
-    };
+    let reference = EpochRef { id: epoch.id(), locator: Locator::default() };
     let commit = OutgoingCommit {
         epoch: reference.clone(),
         base: data.base,

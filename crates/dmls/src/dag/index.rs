@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Dag, Epoch, Removal};
 use crate::effect::EpochKind;
-use crate::id::{Device, EpochId, Height, Timestamp};
+use crate::id::{Device, EpochId, EpochNumber, Timestamp};
 use crate::members::Leaf;
 
 type Groups<K> = BTreeMap<K, BTreeSet<EpochId>>;
@@ -13,13 +13,13 @@ type Groups<K> = BTreeMap<K, BTreeSet<EpochId>>;
 #[derive(Default)]
 pub(super) struct Index {
     by_commit: BTreeMap<[u8; 32], EpochId>,
-    by_height: BTreeSet<(Height, EpochId)>,
     children: Groups<EpochId>,
     resolving: Groups<EpochId>,
+    adding: Groups<Device>,
     removing: Groups<Device>,
-    held: BTreeSet<(Height, EpochId)>,
+    held: BTreeSet<(EpochNumber, EpochId)>,
     healing: BTreeSet<EpochId>,
-    entries: BTreeSet<(Timestamp, Height, EpochId)>,
+    entries: BTreeSet<(Timestamp, EpochNumber, EpochId)>,
     /// This device's accepted commits.
     own: BTreeSet<(Timestamp, EpochId)>,
     /// This device's external commits.
@@ -35,11 +35,11 @@ impl Index {
     pub(super) fn insert(&mut self, epoch: &Epoch) {
         let id = epoch.id;
         self.by_commit.insert(epoch.commit_hash, id);
-        self.by_height.insert((epoch.height, id));
         if let Some(base) = &epoch.base {
             put(&mut self.children, &base.id, id);
         }
         epoch.resolves.iter().for_each(|head| put(&mut self.resolving, &head.id, id));
+        epoch.added.iter().for_each(|device| put(&mut self.adding, device, id));
         epoch.removed.iter().for_each(|removal| put(&mut self.removing, &removal.device, id));
         for (set, belongs) in self.by_standing(epoch) {
             if belongs {
@@ -47,10 +47,10 @@ impl Index {
             }
         }
         if epoch.held {
-            self.held.insert((epoch.height, id));
+            self.held.insert((epoch.number, id));
         }
         if epoch.entry {
-            self.entries.insert((epoch.first_seen, epoch.height, id));
+            self.entries.insert((epoch.first_seen, epoch.number, id));
         }
         if epoch.own && epoch.base.is_some() && !epoch.abandoned {
             self.own.insert((epoch.first_seen, id));
@@ -62,17 +62,17 @@ impl Index {
         if self.by_commit.get(&epoch.commit_hash) == Some(&id) {
             self.by_commit.remove(&epoch.commit_hash);
         }
-        self.by_height.remove(&(epoch.height, id));
         if let Some(base) = &epoch.base {
             take(&mut self.children, &base.id, &id);
         }
         epoch.resolves.iter().for_each(|head| take(&mut self.resolving, &head.id, &id));
+        epoch.added.iter().for_each(|device| take(&mut self.adding, device, &id));
         epoch.removed.iter().for_each(|removal| take(&mut self.removing, &removal.device, &id));
         for (set, _) in self.by_standing(epoch) {
             set.remove(&id);
         }
-        self.held.remove(&(epoch.height, id));
-        self.entries.remove(&(epoch.first_seen, epoch.height, id));
+        self.held.remove(&(epoch.number, id));
+        self.entries.remove(&(epoch.first_seen, epoch.number, id));
         self.own.remove(&(epoch.first_seen, id));
     }
 
@@ -113,11 +113,6 @@ impl Index {
 
     pub(super) fn dropped(&self, id: &EpochId) -> &[Leaf] {
         self.dropped.get(id).map_or(&[], Vec::as_slice)
-    }
-
-    /// Epochs lower than this, the lowest first.
-    pub(super) fn below(&self, limit: Height) -> impl Iterator<Item = &EpochId> {
-        self.by_height.range(..(limit, EpochId([0; 32]))).map(|(_, id)| id)
     }
 
     /// Epochs that drop this device for no cause.
@@ -170,7 +165,7 @@ impl Dag {
 
     /// Known epochs in an order that puts parents before children.
     pub(crate) fn sorted(&self) -> impl Iterator<Item = &Epoch> {
-        self.index.by_height.iter().filter_map(|(_, id)| self.get(id))
+        self.order.iter().filter_map(|(_, id)| self.get(id))
     }
 
     /// Accepted commits that removed `device`.
@@ -199,10 +194,22 @@ impl Dag {
         self.past.joined.map(|joined| joined.epoch).or_else(first)
     }
 
-    /// When this device last committed, as far as that is not in the future.
-    pub(crate) fn last_own(&self, now: Timestamp) -> Option<Timestamp> {
-        let upto = self.index.own.range(..=(now, EpochId([u8::MAX; 32])));
-        upto.map(|(at, _)| *at).next_back()
+    /// How many commits this device made after `from` and not after `to`.
+    pub(crate) fn own_between(&self, from: Timestamp, to: Timestamp) -> usize {
+        let upto = self.index.own.range(..=(to, EpochId([u8::MAX; 32])));
+        upto.rev().take_while(|(at, _)| *at > from).count()
+    }
+
+    /// How many accepted commits that came after `from` added or removed `device`; 0 if none of them removed it.
+    pub(crate) fn comings_and_goings(&self, device: &Device, from: Timestamp) -> usize {
+        let count = |groups: &Groups<Device>| {
+            let epochs = self.accepted(groups.get(device).into_iter().flatten());
+            epochs.filter(|epoch| epoch.first_seen > from).count()
+        };
+        match count(&self.index.removing) {
+            0 => 0,
+            gone => gone + count(&self.index.adding),
+        }
     }
 
     /// This device's external commits.

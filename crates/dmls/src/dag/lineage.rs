@@ -7,23 +7,27 @@ use imbl::OrdSet;
 use imbl::ordset::DiffItem;
 
 use super::{Dag, Epoch, Node};
-use crate::effect::{EpochKind, EpochRef};
-use crate::id::{Device, EpochId, Height, Locator};
+use crate::effect::EpochKind;
+use crate::id::{Device, EpochId, EpochNumber, Locator};
 use crate::members::Leaf;
 
-/// Counts up along every path: higher than for all that an epoch descends from, and not below its height.
+/// Counts up along every path: higher than for all that an epoch descends from, and not below its number.
 ///
-/// Heights are nearly that. But a commit may name an epoch that is not known here under a false height.
+/// Only an order for walks: it depends on what this device knows, so nothing is decided by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Generation(u64);
 
 impl Generation {
-    pub(crate) fn of(height: Height) -> Self {
-        Self(height.0.into())
+    pub(crate) fn of(number: EpochNumber) -> Self {
+        Self(number.0)
     }
 
     fn next(self) -> Self {
         Self(self.0.saturating_add(1))
+    }
+
+    fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
     }
 }
 
@@ -48,23 +52,18 @@ pub(crate) struct Comebacks(OrdSet<EpochId>);
 impl Dag {
     /// How far an epoch is from the beginning; `None` if no commit names it.
     pub(super) fn generation(&self, id: &EpochId) -> Option<Generation> {
-        let known = self.node(id).map(|node| node.lineage.generation);
-        known.or_else(|| self.stub_generation(id)).or_else(|| self.named.get(id).copied())
+        let named = || self.index.namers(id).filter_map(|namer| self.accepted_generation(namer)).min();
+        self.accepted_generation(id).or_else(|| named().map(Generation::before))
+    }
+
+    fn accepted_generation(&self, id: &EpochId) -> Option<Generation> {
+        self.node(id).map(|node| node.lineage.generation).or_else(|| self.stub_generation(id))
     }
 
     /// Works out what is told of a new epoch's ancestors, and what changes thereby for epochs that came before it.
     pub(super) fn trace(&mut self, id: &EpochId) {
-        let mut work: BTreeSet<EpochId> = self.index.namers(id).copied().chain([*id]).collect();
-        for (named, height) in self.unknown_parents(id) {
-            let known = self.named.entry(named).or_default();
-            if *known < Generation::of(height) {
-                *known = Generation::of(height);
-                work.extend(self.index.namers(&named));
-            }
-        }
-        self.named.remove(id);
-        let ranked = |this: &Self, id: &EpochId| (this.generation(id).unwrap_or_default(), *id);
-        let mut work: BTreeSet<_> = work.iter().map(|id| ranked(self, id)).collect();
+        let ranked = |this: &Self, id: &EpochId| (this.accepted_generation(id).unwrap_or_default(), *id);
+        let mut work: BTreeSet<_> = self.index.namers(id).chain([id]).map(|id| ranked(self, id)).collect();
         while let Some((_, id)) = work.pop_first() {
             let Some(node) = self.node(&id) else { continue };
             let lineage = self.lineage(&node.epoch);
@@ -72,27 +71,23 @@ impl Dag {
                 continue;
             }
             if let Some(node) = self.nodes.get_mut(&id) {
+                self.order.remove(&(node.lineage.generation, id));
+                self.order.insert((lineage.generation, id));
                 node.lineage = lineage;
             }
             work.extend(self.index.namers(&id).map(|id| ranked(self, id)));
         }
     }
 
-    fn unknown_parents(&self, id: &EpochId) -> Vec<(EpochId, Height)> {
-        let named = self.nodes.get(id).into_iter().flat_map(|node| node.epoch.named());
-        let is_unknown = |named: &&EpochRef| !self.nodes.contains_key(&named.id) && self.past.get(&named.id).is_none();
-        named.filter(is_unknown).map(|named| (named.id, named.height)).collect()
-    }
-
     fn lineage(&self, epoch: &Epoch) -> Lineage {
         let base = epoch.base.as_ref().and_then(|base| self.node(&base.id));
         let merged = epoch.resolves.iter().filter_map(|head| self.node(&head.id));
         let parents: Vec<&Node> = base.into_iter().chain(merged).collect();
-        let heights = epoch.named().filter_map(|named| self.generation(&named.id)).map(Generation::next);
+        let after = epoch.named().filter_map(|named| self.accepted_generation(&named.id)).map(Generation::next);
         let external = external(epoch, &parents);
         let healed = healed(epoch, &parents, |id| self.index.is_healing(id));
         Lineage {
-            generation: heights.fold(Generation::of(epoch.height), Generation::max),
+            generation: after.fold(Generation::of(epoch.number), Generation::max),
             open: self.still_open(epoch, base, &external),
             updated: if epoch.own || epoch.entry { healed.clone() } else { inherited(base, |line| &line.updated) },
             external,
@@ -164,15 +159,13 @@ impl Dag {
 
     /// Whether all epochs are known in which the maker of an external commit might have come by its leaf in `head` anew.
     fn surely_left_behind(&self, head: &Epoch, back: &Epoch) -> bool {
-        // What descends from it is higher.
-        let after = Generation::of(back.height).next();
+        let after = self.generation(&back.id).unwrap_or_default().next();
         let line = self.line_from(&head.id, after);
         let fresh = |epoch: &&Epoch| epoch.creator == back.creator || epoch.added.contains(&back.creator);
         let fresh = line.iter().filter_map(|id| self.get(id)).filter(fresh);
         let mut before = self.ancestors_from(fresh.map(|epoch| epoch.id), after);
         before.extend(line);
-        let unseen = |id: &EpochId| self.get(id).is_none() && self.known_height(id) > Some(back.height);
-        !before.iter().any(unseen)
+        before.iter().all(|id| self.number(id).is_some())
     }
 
     /// Whether the leaf with which this device healed is missing from `head`: it updated on purpose on a fork that `head`

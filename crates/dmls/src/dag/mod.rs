@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::contrast::Contrast;
 use crate::defence;
 use crate::effect::{EpochKind, EpochRef};
-use crate::id::{Device, EpochId, Height, LeafIndex, Locator, Timestamp};
+use crate::id::{Device, EpochId, EpochNumber, LeafIndex, Locator, Timestamp};
 use crate::input::{BaseProof, Desired};
 use crate::members::{Leaf, Members};
 use crate::secret::Secret;
@@ -29,6 +29,9 @@ pub(crate) use lineage::Comebacks;
 use lineage::{Generation, Lineage};
 pub(crate) use past::{Joined, Past, Stub};
 pub(crate) use walk::Fork;
+
+/// So many heads count of those that one user made.
+const MAX_HEADS: usize = 64;
 
 /// A device that an epoch removed, and the event said to justify it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +44,7 @@ pub(crate) struct Removal {
 #[derive(Debug, Clone)]
 pub(crate) struct Epoch {
     pub(crate) id: EpochId,
-    pub(crate) height: Height,
+    pub(crate) number: EpochNumber,
     pub(crate) creator: Device,
     pub(crate) kind: EpochKind,
     pub(crate) base: Option<EpochRef>,
@@ -80,7 +83,7 @@ pub(crate) struct Epoch {
 impl Epoch {
     /// How others name it.
     pub(crate) fn reference(&self) -> EpochRef {
-        EpochRef { id: self.id, height: self.height, creator: self.creator.clone(), locator: self.locator.clone() }
+        EpochRef { id: self.id, locator: self.locator.clone() }
     }
 
     /// Whether its creator is in D, under the very key with which it stands in this epoch.
@@ -114,13 +117,14 @@ pub(crate) fn is_desired(desired: &Desired, leaf: &Leaf) -> bool {
 pub(crate) struct Dag {
     nodes: BTreeMap<EpochId, Node>,
     index: Index,
+    /// Known epochs, parents before children.
+    order: BTreeSet<(Generation, EpochId)>,
     past: Past,
-    /// Epochs that are known by name only.
-    named: BTreeMap<EpochId, Generation>,
     desired: Desired,
     /// Accepted epochs that no accepted commit builds on or resolves, and how their members differ from D.
     heads: BTreeMap<EpochId, Contrast>,
     /// What follows from all this, worked out when it is first asked for; forgotten whenever something changes.
+    counting: OnceLock<BTreeSet<EpochId>>,
     eligible: OnceLock<Vec<EpochId>>,
     turn: OnceLock<u64>,
     membership: OnceLock<[u8; 32]>,
@@ -215,17 +219,10 @@ impl Dag {
         })
     }
 
-    /// The height of an epoch, by name if it is not accepted here.
-    pub(crate) fn height_of(&self, reference: &EpochRef) -> Height {
-        let stub = || self.past.get(&reference.id).map(|stub| stub.height);
-        self.get(&reference.id).map(|epoch| epoch.height).or_else(stub).unwrap_or(reference.height)
-    }
-
-    /// The height that any known epoch or reference gives `id`.
-    pub(crate) fn known_height(&self, id: &EpochId) -> Option<Height> {
-        let stub = || self.past.get(id).map(|stub| stub.height);
-        let named = || self.named(id).map(|reference| reference.height);
-        self.get(id).map(|epoch| epoch.height).or_else(stub).or_else(named)
+    /// The number of an accepted epoch.
+    pub(crate) fn number(&self, id: &EpochId) -> Option<EpochNumber> {
+        let stub = || self.past.get(id).map(|stub| stub.number);
+        self.get(id).map(|epoch| epoch.number).or_else(stub)
     }
 
     /// How an accepted commit names `id`.
@@ -234,24 +231,25 @@ impl Dag {
         self.get(first)?.named().find(|reference| reference.id == *id)
     }
 
-    /// Heads, for me: accepted epochs that no accepted commit builds on or resolves (SPEC §2.6).
+    /// Heads, for me: accepted epochs that no accepted commit builds on or resolves, as far as they count (SPEC §2.6).
     pub(crate) fn heads(&self) -> Vec<&Epoch> {
-        self.heads.keys().filter_map(|id| self.get(id)).collect()
+        self.head_ids().filter_map(|id| self.get(id)).collect()
     }
 
     pub(crate) fn head_ids(&self) -> impl ExactSizeIterator<Item = &EpochId> {
-        self.heads.keys()
+        let all = || self.heads.keys().filter_map(|id| self.get(id)).collect();
+        self.counting.get_or_init(|| counting(all()).iter().map(|head| head.id).collect()).iter()
     }
 
     pub(crate) fn is_head(&self, id: &EpochId) -> bool {
-        self.heads.contains_key(id)
+        self.heads.contains_key(id) && self.head_ids().any(|head| head == id)
     }
 
     /// The heads there would be if no device outside D had made anything. What is set aside neither buries its base nor
     /// resolves anything, or a device that left would keep what it built on out of every merge.
     pub(crate) fn heads_by_desired(&self) -> Vec<&Epoch> {
         let (mut aside, mut found) = (BTreeSet::new(), BTreeMap::new());
-        let mut work = self.heads();
+        let mut work: Vec<_> = self.heads.keys().filter_map(|id| self.get(id)).collect();
         while let Some(head) = work.pop() {
             if head.by_desired(&self.desired) {
                 found.insert(head.id, head);
@@ -260,7 +258,7 @@ impl Dag {
                 work.extend(parents.iter().filter_map(|id| self.get(id)).filter(|epoch| self.leads(epoch, &aside)));
             }
         }
-        found.into_values().collect()
+        counting(found.into_values().collect())
     }
 
     /// How the members of an epoch differ from D.
@@ -292,10 +290,12 @@ impl Dag {
         let id = epoch.id;
         if let Some(known) = self.nodes.remove(&id) {
             self.index.remove(&known.epoch);
+            self.order.remove(&(known.lineage.generation, id));
             self.heads.remove(&id);
         }
         self.index.insert(&epoch);
         self.nodes.insert(id, Node { epoch, lineage: Lineage::default() });
+        self.order.insert((Generation::default(), id));
         self.trace(&id);
         let children: Vec<_> = self.index.children(&id).copied().collect();
         for child in [id].into_iter().chain(children) {
@@ -340,7 +340,7 @@ impl Dag {
         for id in buried {
             self.heads.remove(&id);
         }
-        (self.eligible, self.turn) = Default::default();
+        (self.counting, self.eligible, self.turn) = Default::default();
     }
 
     /// Whether no accepted epoch but those set aside buries or resolves this one.
@@ -355,6 +355,23 @@ impl Dag {
     fn buries(&self, child: &EpochId) -> bool {
         !defence::on("C12") || !self.index.dropped(child).iter().any(|leaf| is_desired(&self.desired, leaf))
     }
+}
+
+/// Those of `heads` that count: of each user the [`MAX_HEADS`] of highest number. It follows from what is accepted, not
+/// from what came first; whoever makes more only hides their own.
+fn counting(mut heads: Vec<&Epoch>) -> Vec<&Epoch> {
+    if heads.len() <= MAX_HEADS || !defence::on("F11") {
+        return heads;
+    }
+    heads.sort_by_key(|head| std::cmp::Reverse((head.number, head.id)));
+    let mut of_user: BTreeMap<&str, usize> = BTreeMap::new();
+    heads.retain(|head| {
+        let count = of_user.entry(&head.creator.user).or_default();
+        *count += 1;
+        *count <= MAX_HEADS
+    });
+    heads.sort_by_key(|head| head.id);
+    heads
 }
 
 /// Devices of which two versions of D say something else.

@@ -8,7 +8,7 @@ use super::lineage::Generation;
 use super::{Dag, Epoch};
 use crate::codec::push_vector;
 use crate::effect::EpochKind;
-use crate::id::{EpochId, Height};
+use crate::id::{EpochId, EpochNumber};
 use crate::input::BaseProof;
 use crate::members::Members;
 
@@ -18,7 +18,7 @@ const MAX_PAGES: usize = 256;
 /// An epoch of which no more is known than that it was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stub {
-    pub(crate) height: Height,
+    pub(crate) number: EpochNumber,
     /// It removed this device.
     pub(crate) removed: bool,
     /// Gives the ids of its children.
@@ -82,7 +82,7 @@ impl Past {
         for id in self.pages.get(&number).into_iter().flatten() {
             let Some(stub) = self.stubs.get(id) else { continue };
             out.extend(id.0);
-            out.extend(stub.height.0.to_be_bytes());
+            out.extend(stub.number.0.to_be_bytes());
             out.push(stub.removed.into());
             push_vector(&mut out, &stub.proof.confirmed_transcript_hash);
             push_vector(&mut out, &stub.proof.confirmation_tag);
@@ -101,14 +101,14 @@ impl Past {
         let mut ids = Vec::new();
         while !bytes.is_empty() {
             let (id, rest) = bytes.split_at_checked(32)?;
-            let (height, rest) = rest.split_first_chunk::<4>()?;
+            let (number, rest) = rest.split_first_chunk::<8>()?;
             let (removed, rest) = rest.split_first()?;
             bytes = rest;
             let mut vector = || Some(VLBytes::tls_deserialize(&mut bytes).ok()?.as_slice().to_vec());
             let proof = BaseProof { confirmed_transcript_hash: vector()?, confirmation_tag: vector()? };
             let id = EpochId::parse(id)?;
             ids.push(id);
-            let stub = Stub { height: Height(u32::from_be_bytes(*height)), removed: *removed != 0, proof };
+            let stub = Stub { number: EpochNumber(u64::from_be_bytes(*number)), removed: *removed != 0, proof };
             self.stubs.insert(id, stub);
         }
         self.pages.insert(number, ids);
@@ -117,7 +117,7 @@ impl Past {
 
     fn keep(&mut self, epoch: &Epoch) {
         let removed = epoch.own_leaf.is_none();
-        self.stubs.insert(epoch.id, Stub { height: epoch.height, removed, proof: epoch.proof.clone() });
+        self.stubs.insert(epoch.id, Stub { number: epoch.number, removed, proof: epoch.proof.clone() });
     }
 
     fn turn_page(&mut self, ids: Vec<EpochId>) -> (u32, Option<u32>) {
@@ -158,11 +158,10 @@ impl Dag {
     pub(crate) fn settled(&self, most: usize) -> Vec<EpochId> {
         let Some(limit) = self.horizon() else { return Vec::new() };
         let mut going: Vec<EpochId> = Vec::new();
-        let below = self.index.below(limit).filter_map(|id| self.get(id));
-        for epoch in below.take(most) {
+        let below = self.order.range(..(limit, EpochId([0; 32])));
+        for epoch in below.filter_map(|(_, id)| self.get(id)).take(most) {
             // This device's own commit is not in the room yet.
             let leaves = epoch.own && epoch.base.is_some() && !epoch.abandoned && epoch.locator.0.is_empty();
-            // A false height may have put it before one of its parents.
             if !leaves && epoch.named().all(|parent| self.get(&parent.id).is_none() || going.contains(&parent.id)) {
                 going.push(epoch.id);
             }
@@ -170,20 +169,21 @@ impl Dag {
         going
     }
 
-    /// Lower than whatever not all epochs descend from that a head may still come of, and than what they are asked about by
+    /// Earlier than whatever not all epochs descend from that a head may still come of, and than what they are asked about by
     /// name: external commits and updates that one of them knows nothing of.
-    fn horizon(&self) -> Option<Height> {
+    fn horizon(&self) -> Option<Generation> {
         let heads = self.head_ids().copied().filter(|id| !self.is_let_go(id));
         let live: BTreeSet<EpochId> = heads.chain(self.held()).collect();
         let live: Vec<&Epoch> = live.iter().filter_map(|id| self.get(id)).collect();
         let fork = self.fork(&live);
         let since = live.iter().flat_map(|epoch| fork.since(&epoch.id));
-        let parted = [fork.point?].into_iter().chain(since.copied()).filter_map(|id| self.known_height(&id));
+        let parted = [fork.point?].into_iter().chain(since.copied());
         let comebacks = self.comebacks(&live);
         let behind = live.iter().flat_map(|epoch| self.left_behind(epoch, &comebacks));
         let is_noted = |healed: &Epoch| live.iter().all(|epoch| self.has_updated(epoch, healed));
         let unhealed = self.healing().filter(|healed| !healed.abandoned && !is_noted(healed));
-        parted.chain(behind.chain(unhealed).map(|epoch| epoch.height)).min()
+        let decisive = parted.chain(behind.chain(unhealed).map(|epoch| epoch.id));
+        decisive.filter_map(|id| self.generation(&id)).min()
     }
 
     /// A head that this device can neither build on nor merge any more, for it let its secrets go.
@@ -200,6 +200,7 @@ impl Dag {
             let Some(node) = self.nodes.remove(id) else { continue };
             let epoch = node.epoch;
             self.index.remove(&epoch);
+            self.order.remove(&(node.lineage.generation, *id));
             self.heads.remove(id);
             self.index.set_dropped(id, Vec::new());
             if first == Some(*id) {
@@ -212,7 +213,7 @@ impl Dag {
         for child in ids.iter().flat_map(|id| self.index.children(id).copied()).collect::<Vec<_>>() {
             self.index.set_dropped(&child, Vec::new());
         }
-        if let Some(newest) = epochs.iter().max_by_key(|epoch| (epoch.height, epoch.id)) {
+        if let Some(newest) = epochs.iter().max_by_key(|epoch| (epoch.number, epoch.id)) {
             self.past.floor = newest.members.clone();
         }
         let (page, forgotten) = self.past.turn_page(epochs.iter().map(|epoch| epoch.id).collect());
@@ -233,7 +234,7 @@ impl Dag {
     }
 
     pub(super) fn stub_generation(&self, id: &EpochId) -> Option<Generation> {
-        self.past.get(id).map(|stub| Generation::of(stub.height))
+        self.past.get(id).map(|stub| Generation::of(stub.number))
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Comebacks, Dag, Epoch, Past, Removal, is_desired};
 use crate::base::eligible;
 use crate::contrast::Contrast;
 use crate::effect::{EpochKind, EpochRef};
-use crate::id::{Device, EpochId, Height, LeafIndex, Locator, SignatureKey, Timestamp};
+use crate::id::{Device, EpochId, EpochNumber, LeafIndex, Locator, SignatureKey, Timestamp};
 use crate::input::{BaseProof, Desired, DesiredDevice};
 use crate::members::{Leaf, Members};
 
@@ -41,7 +41,7 @@ impl Chances {
     }
 }
 
-/// Epochs that come in one after the other, some long after others have named them, and under false heights.
+/// Epochs that come in one after the other, some long after others have named them.
 struct Story {
     chances: Chances,
     dag: Dag,
@@ -75,14 +75,12 @@ impl Story {
         let before: Members = base.map_or(all, |base| base.members.clone());
         let creator = self.chances.below(DEVICES);
         let (members, added, removed) = self.changed(&before, creator, kind);
-        // A parent that is not known here may have been given any height.
-        let height = base.iter().map(|base| base.height).chain(resolves.iter().map(|head| head.height)).max();
         let mut id = [self.made as u8; 32];
         id[0] = self.chances.below(256) as u8;
         let own = creator == 0;
         Epoch {
             id: EpochId(id),
-            height: height.map_or(Height(0), |height| Height(height.0 + 1)),
+            number: base.map_or(EpochNumber(0), |base| base.number.next()),
             creator: device(creator),
             kind,
             base: base.map(Epoch::reference),
@@ -168,8 +166,7 @@ impl Story {
         let some = self.chances.some(heads).into_iter().filter(|id| id != base);
         let mut resolves: Vec<_> = some.filter_map(|id| self.dag.get(&id)).map(Epoch::reference).collect();
         if let Some(hidden) = self.hidden.first().filter(|_| self.chances.one_in(4)) {
-            let height = Height(self.chances.below(2 * hidden.height.0 + 2));
-            resolves.push(EpochRef { height, ..hidden.reference() });
+            resolves.push(hidden.reference());
         }
         resolves
     }
@@ -247,8 +244,8 @@ impl<'a> Searched<'a> {
     fn fork_point(&self, heads: &[&Epoch]) -> (BTreeSet<EpochId>, Option<EpochId>) {
         let shared = heads.iter().map(|head| self.ancestry(&head.id)).reduce(|shared, next| &shared & &next);
         let shared = shared.unwrap_or_default();
-        let rank = |id: &&EpochId| (self.0.known_height(id), std::cmp::Reverse(**id));
-        let point = shared.iter().max_by_key(rank).copied();
+        let before = |id: &EpochId| shared.iter().any(|other| other != id && self.ancestry(other).contains(id));
+        let point = shared.iter().find(|id| !before(id)).copied();
         (shared, point)
     }
 
@@ -269,7 +266,8 @@ impl<'a> Searched<'a> {
             return Some(true);
         }
         before.extend(line);
-        let unseen = |id: &EpochId| self.0.get(id).is_none() && self.0.known_height(id) > Some(back.height);
+        let later = |id: &EpochId| self.0.generation(id) > self.0.generation(&back.id);
+        let unseen = |id: &EpochId| self.0.get(id).is_none() && later(id);
         if before.iter().any(unseen) { None } else { Some(false) }
     }
 
@@ -324,7 +322,7 @@ fn check_comebacks(dag: &Dag, head: &Epoch, comebacks: &Comebacks, noted: &BTree
     assert_eq!(unusable.map(|leaf| &leaf.device).collect::<BTreeSet<_>>(), surely);
 }
 
-/// A thousand steps of forks, merges, comebacks, late arrivals under false heights, commits taken back and changes of D.
+/// A thousand steps of forks, merges, comebacks, late arrivals, commits taken back and changes of D.
 #[test]
 fn indices_and_bounded_walks_find_what_a_search_finds() {
     for seed in 0..25 {
@@ -362,7 +360,7 @@ fn decision(dag: &Dag) -> impl PartialEq + std::fmt::Debug {
         let stranded: Vec<_> = dag.stranded(head, &comebacks).into_keys().cloned().collect();
         let unusable = head.members.iter().filter(|leaf| !dag.is_usable_by(head, leaf, &comebacks));
         let unusable: Vec<_> = unusable.map(|leaf| leaf.index).collect();
-        (head.id, head.height, dag.is_stale(head), stranded, unusable, contrast_of(&dag.contrast(head)))
+        (head.id, head.number, dag.is_stale(head), stranded, unusable, contrast_of(&dag.contrast(head)))
     };
     heads.iter().map(stand).collect::<Vec<_>>()
 }
@@ -387,7 +385,7 @@ fn what_became_a_stub_decides_nothing() {
                 assert_eq!(decision(&brief), decision(&story.dag), "seed {seed} step {step}, read back");
             }
         }
-        let known = |dag: &Dag, epoch: &Epoch| (dag.proof(&epoch.id).is_some(), dag.known_height(&epoch.id));
+        let known = |dag: &Dag, epoch: &Epoch| (dag.proof(&epoch.id).is_some(), dag.number(&epoch.id));
         assert!(story.dag.epochs().all(|epoch| known(&brief, epoch) == known(&story.dag, epoch)), "seed {seed}");
     }
     assert!(turned > 500, "{turned}");

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::lineage::Generation;
 use super::{Dag, Epoch};
-use crate::id::{EpochId, Height};
+use crate::id::EpochId;
 
 /// Where heads parted.
 #[derive(Default)]
 pub(crate) struct Fork {
-    /// The highest of the epochs that every head descends from.
+    /// The last of the epochs that every head descends from: none of the others descends from it. Of several the one with
+    /// the smallest id.
     pub(crate) point: Option<EpochId>,
     /// What each head descends from and not all heads do.
     since: BTreeMap<EpochId, Vec<EpochId>>,
@@ -23,61 +24,64 @@ impl Fork {
 }
 
 /// A walk from several heads at once, from later generations to earlier ones.
+#[derive(Default)]
 struct Descent {
-    /// Which of the heads an epoch was reached from.
-    reached: BTreeMap<EpochId, BTreeSet<usize>>,
+    reached: BTreeMap<EpochId, Reached>,
     queue: BTreeSet<(Generation, EpochId)>,
-    heads: usize,
-    /// How many in the queue were not reached from all heads.
-    partial: usize,
+    /// How many in the queue are not known to lie before the fork point.
+    open: usize,
+}
+
+/// From where an epoch was reached.
+#[derive(Default)]
+struct Reached {
+    /// From which heads.
+    from: BTreeSet<usize>,
+    /// From an epoch that all heads descend from.
+    from_common: bool,
 }
 
 impl Descent {
-    fn reach(&mut self, id: EpochId, generation: Generation, from: &BTreeSet<usize>) {
+    fn reach(&mut self, id: EpochId, generation: Generation, by: &Reached) {
+        let is_new = self.queue.insert((generation, id));
         let known = self.reached.entry(id).or_default();
-        let was_partial = !known.is_empty() && known.len() < self.heads;
-        known.extend(from);
-        let is_partial = known.len() < self.heads;
-        self.partial = self.partial + usize::from(is_partial) - usize::from(was_partial);
-        self.queue.insert((generation, id));
+        let was_open = !is_new && !known.from_common;
+        known.from.extend(&by.from);
+        known.from_common |= by.from_common;
+        self.open = self.open + usize::from(!known.from_common) - usize::from(was_open);
     }
 
-    /// The next one, and the heads that it was reached from.
-    fn next(&mut self) -> Option<(EpochId, BTreeSet<usize>)> {
+    /// The next one, unless all that is left lies before the fork point.
+    fn next(&mut self) -> Option<(EpochId, Reached)> {
+        if self.open == 0 {
+            return None;
+        }
         let (_, id) = self.queue.pop_last()?;
-        let from = self.reached.remove(&id)?;
-        self.partial -= usize::from(from.len() < self.heads);
-        Some((id, from))
-    }
-
-    /// Whether all that is left is common to the heads and lower than this.
-    fn is_over(&self, best: Option<Height>) -> bool {
-        let next = self.queue.last().map(|(generation, _)| *generation);
-        self.partial == 0 && best.is_some_and(|best| next.is_none_or(|next| next < Generation::of(best)))
+        let reached = self.reached.remove(&id)?;
+        self.open -= usize::from(!reached.from_common);
+        Some((id, reached))
     }
 }
 
 impl Dag {
     /// What all of `heads` have in common (SPEC §3.2).
     pub(crate) fn fork(&self, heads: &[&Epoch]) -> Fork {
-        let (mut fork, mut best) = (Fork::default(), None);
-        let mut descent = Descent { reached: BTreeMap::new(), queue: BTreeSet::new(), heads: heads.len(), partial: 0 };
+        let (mut fork, mut descent) = (Fork::default(), Descent::default());
         for (at, head) in heads.iter().enumerate() {
-            descent.reach(head.id, self.generation(&head.id).unwrap_or_default(), &[at].into());
+            let itself = Reached { from: [at].into(), from_common: false };
+            descent.reach(head.id, self.generation(&head.id).unwrap_or_default(), &itself);
         }
-        while !descent.is_over(best.map(|(height, _)| height)) {
-            let Some((id, from)) = descent.next() else { break };
-            if from.len() == heads.len() {
-                let rank = (self.known_height(&id).unwrap_or_default(), std::cmp::Reverse(id));
-                best = best.max(Some(rank));
-            } else {
-                from.iter().for_each(|at| fork.since.entry(heads[*at].id).or_default().push(id));
+        while let Some((id, mut reached)) = descent.next() {
+            if reached.from.len() < heads.len() {
+                reached.from.iter().for_each(|at| fork.since.entry(heads[*at].id).or_default().push(id));
+            } else if !reached.from_common {
+                fork.point = Some(fork.point.map_or(id, |known| known.min(id)));
+                reached.from_common = true;
             }
             for parent in self.get(&id).map(Epoch::parents).unwrap_or_default() {
-                descent.reach(parent, self.generation(&parent).unwrap_or_default(), &from);
+                descent.reach(parent, self.generation(&parent).unwrap_or_default(), &reached);
             }
         }
-        fork.point = best.map(|(_, std::cmp::Reverse(id))| id);
         fork
     }
 

@@ -1,7 +1,5 @@
 //! Commits that come in: from the room, from a member's reply, or from the waiting pool - one way for all (SPEC §6.1).
 
-use std::collections::BTreeMap;
-
 use sha2::{Digest, Sha256};
 
 use super::{Batch, Group, rejected};
@@ -10,7 +8,7 @@ use crate::defence;
 use crate::effect::{Applied, EpochKind, EpochRef, Missing, Notice, Publish, Settled, Verdict};
 use crate::error::{GroupError, Reason};
 use crate::frame::{CommitFrame, CommitSender};
-use crate::id::{Device, EpochId, Height, LeafIndex, Locator, Timestamp};
+use crate::id::{Device, EpochId, EpochNumber, LeafIndex, Locator, Timestamp};
 use crate::input::BaseProof;
 use crate::members::{Leaf, Members};
 use crate::mls::{Draft, Entered, Refusal};
@@ -219,19 +217,23 @@ impl Group {
         let blame = blame(base, frame.sender);
         // F16: what a member serves again would count as judged already.
         let judged = !defence::on("F16") && arrived.locator.is_none();
-        let proof = frame.child_of(&base.proof);
+        let (proof, number) = (frame.child_of(&base.proof), base.number.next());
         let id = wire::epoch_id(self.id.as_bytes(), &proof);
         if self.dag.past().get(&id).is_some() {
             return Ok(Look::Known);
         }
-        if !judged && let Err(reason) = self.admissible(base, &data, frame.sender, id, &proof) {
+        if !judged && let Err(reason) = admissible(base, &data, frame.sender) {
             return Ok(Look::Refused(reason, None));
+        }
+        #[cfg(dmls_mutants)]
+        if !defence::on("C13") && self.has_two_children(base, blame.as_ref()) {
+            return Ok(Look::Refused(Reason::NotAllowed, None));
         }
         let before = base.members.clone();
         let processed = match self.process(&data, &frame, &proof, arrived, &before) {
             Ok(done) => done,
             Err(Look::Refused(reason, _)) => {
-                self.note_failure(reason, &data, proof, blame.as_ref(), arrived, now, batch);
+                self.note_failure(reason, &data, (proof, number), blame.as_ref(), arrived, now, batch);
                 return Ok(Look::Refused(reason, blame.filter(|_| is_of_what_is_signed(reason))));
             }
             Err(look) => return Ok(look),
@@ -240,11 +242,16 @@ impl Group {
             // Removed and added anew (SPEC §3.12): its Welcome brings this device there.
             return Ok(Look::Wait(On::Welcome(id)));
         }
-        let place = if judged { Ok(()) } else { self.has_place(base, &processed.committer.device, id, &proof) };
-        if let Err(reason) = place.and_then(|()| changes_match(&data.changes, &processed, frame.sender)) {
+        if let Err(reason) = changes_match(&data.changes, &processed, frame.sender) {
             return Ok(Look::Refused(reason, blame));
         }
-        Ok(self.accept(hash, arrived, data, proof, processed, now, batch))
+        Ok(self.accept(hash, arrived, data, (proof, number), processed, now, batch))
+    }
+
+    /// A weaker rule for the attack C13: a third commit of one device on one base is refused, whichever is the third here.
+    #[cfg(dmls_mutants)]
+    fn has_two_children(&self, base: &Epoch, creator: Option<&Device>) -> bool {
+        self.dag.children(&base.id).filter(|child| Some(&child.creator) == creator).count() >= 2
     }
 
     /// A commit on an epoch of which a stub is left: others may have gone on from there.
@@ -264,11 +271,8 @@ impl Group {
         if stub.removed {
             return Look::Refused(Reason::Removed, None);
         }
-        if data.base.height != stub.height && defence::on("C13") {
-            return Look::Refused(Reason::BadHeight, None);
-        }
         if frame.sender != CommitSender::New {
-            self.close(proof, data, None, &arrived.from, now, batch);
+            self.close((proof, stub.number.next()), data, None, &arrived.from, now, batch);
         }
         Look::Refused(Reason::BeyondWindow, None)
     }
@@ -313,7 +317,7 @@ impl Group {
         &mut self,
         reason: Reason,
         data: &CommitData,
-        proof: BaseProof,
+        made: (BaseProof, EpochNumber),
         blame: Option<&Device>,
         arrived: &Arrived,
         now: Timestamp,
@@ -323,7 +327,7 @@ impl Group {
             batch.notices.push(Notice::CannotProcess { device: device.clone(), base: data.base.id });
         }
         if let (Reason::CannotProcess | Reason::BeyondWindow, Some(_)) = (reason, blame) {
-            self.close(proof, data, blame, &arrived.from, now, batch);
+            self.close(made, data, blame, &arrived.from, now, batch);
         }
     }
 
@@ -333,83 +337,6 @@ impl Group {
             return Err(Reason::OtherGroup);
         }
         Ok((frame, CommitData::parse(frame.authenticated_data)?))
-    }
-
-    /// What can be refused before any cryptography.
-    fn admissible(
-        &self,
-        base: &Epoch,
-        data: &CommitData,
-        sender: CommitSender,
-        id: EpochId,
-        proof: &BaseProof,
-    ) -> Result<(), Reason> {
-        if base.abandoned {
-            return Err(Reason::Forged);
-        }
-        if base.own_leaf.is_none() {
-            return Err(Reason::Removed);
-        }
-        let refs = data.resolves.iter().chain([&data.base]);
-        if refs.into_iter().any(|named| self.dag.height_of(named) != named.height) && defence::on("C13") {
-            return Err(Reason::BadHeight);
-        }
-        if sender == CommitSender::New && !data.resolves.is_empty() {
-            return Err(Reason::BadResolves);
-        }
-        match blame(base, sender) {
-            Some(creator) => self.has_place(base, &creator, id, proof),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether `creator` may make one more commit on `base`: two at most, and so many heads (SPEC §5.6).
-    ///
-    /// Heads by devices outside D have a share of their own, so that no outsider can use up the group's.
-    fn has_place(&self, base: &Epoch, creator: &Device, id: EpochId, proof: &BaseProof) -> Result<(), Reason> {
-        if !defence::on("F11") {
-            return Ok(());
-        }
-        let siblings = self.dag.children(&base.id).filter(|child| child.creator == *creator).count();
-        if siblings >= self.settings.max_children && !self.is_wanted(id, proof, creator) {
-            return Err(Reason::TooManyChildren);
-        }
-        let heads = self.dag.heads();
-        let desired = self.dag.desired().devices.contains_key(creator);
-        let share = heads.iter().filter(|head| head.by_desired(self.dag.desired()) == desired).count();
-        let grows = !self.dag.is_head(&base.id);
-        if grows && share >= self.settings.max_heads { Err(Reason::TooManyHeads) } else { Ok(()) }
-    }
-
-    /// Whether what another user of D sent waits for this epoch, or for one that waits for it: whichever two commits came
-    /// first here, what others build on must be within reach (SPEC §2.8).
-    fn is_wanted(&self, id: EpochId, proof: &BaseProof, creator: &Device) -> bool {
-        let in_room = |user: &str| self.dag.desired().has_user(user);
-        let mut waiting: BTreeMap<EpochId, Vec<&Waiting>> = BTreeMap::new();
-        for (_, input) in self.pending.iter() {
-            let on = match &input.on {
-                On::Epoch(on, _) | On::Welcome(on) | On::Earlier { epoch: on, .. } => std::slice::from_ref(on),
-                On::MergeValue { resolves, .. } => resolves,
-            };
-            on.iter().for_each(|on| waiting.entry(*on).or_default().push(input));
-        }
-        let mut work = vec![(id, proof.clone())];
-        while let Some((id, proof)) = work.pop() {
-            // Each is looked at once.
-            for input in waiting.remove(&id).unwrap_or_default() {
-                if input.from != creator.user && in_room(&input.from) {
-                    return true;
-                }
-                if matches!(input.on, On::Epoch(..))
-                    && input.kind == Kind::Commit
-                    && let Ok(frame) = CommitFrame::parse(&input.bytes)
-                {
-                    let child = frame.child_of(&proof);
-                    work.push((wire::epoch_id(self.id.as_bytes(), &child), child));
-                }
-            }
-        }
-        false
     }
 
     /// M: from the heads themselves, from this device's grant, or from a member's answer (SPEC §3.5, §3.7, §3.9).
@@ -458,7 +385,7 @@ impl Group {
         hash: [u8; 32],
         arrived: &Arrived,
         data: CommitData,
-        proof: BaseProof,
+        (proof, number): (BaseProof, EpochNumber),
         processed: Processed,
         now: Timestamp,
         batch: &mut Batch,
@@ -479,6 +406,7 @@ impl Group {
             batch.writes.push(self.desired_record());
         }
         let creator = processed.committer.device.clone();
+        self.turns.hear(&creator, now);
         if creator == *self.own.device() && processed.entered.is_some() {
             batch.notices.push(Notice::Clone { epoch: id });
         }
@@ -492,7 +420,7 @@ impl Group {
         }
         let epoch = Epoch {
             id,
-            height: self.child_height(&data),
+            number,
             creator,
             kind: kind_of(&data, &arrived.bytes),
             locator: arrived.locator.clone().unwrap_or_default(),
@@ -519,19 +447,16 @@ impl Group {
         Look::Accepted(id)
     }
 
-    /// `height = 1 + max(height of base, heights of resolved heads)` (SPEC §2.4).
-    pub(super) fn child_height(&self, data: &CommitData) -> Height {
-        let parents = data.resolves.iter().chain([&data.base]).map(|parent| self.dag.height_of(parent));
-        Height(parents.max().unwrap_or_default().0.saturating_add(1))
-    }
-
     /// Two commits of one device on one base are evidence, unless one descends from the other (SPEC §2.8).
     fn note_equivocation(&mut self, data: &CommitData, creator: &Device, id: EpochId, batch: &mut Batch) -> bool {
         let twin = self.twin(data, creator, &id).filter(|_| defence::on("F1"));
         let Some(twin) = twin else { return false };
-        batch.notices.push(Notice::Equivocation { device: creator.clone(), epochs: [twin, id] });
-        self.dag.change(&twin, |epoch| epoch.equivocation = true);
-        batch.writes.extend(self.epoch_record(&twin));
+        // Two are evidence, and more say nothing new.
+        if self.dag.get(&twin).is_some_and(|twin| !twin.equivocation) {
+            batch.notices.push(Notice::Equivocation { device: creator.clone(), epochs: [twin, id] });
+            self.dag.change(&twin, |epoch| epoch.equivocation = true);
+            batch.writes.extend(self.epoch_record(&twin));
+        }
         true
     }
 
@@ -651,6 +576,20 @@ impl Group {
         }
         Verdict::Applied(Applied::Fact)
     }
+}
+
+/// What can be refused before any cryptography.
+fn admissible(base: &Epoch, data: &CommitData, sender: CommitSender) -> Result<(), Reason> {
+    if base.abandoned {
+        return Err(Reason::Forged);
+    }
+    if base.own_leaf.is_none() {
+        return Err(Reason::Removed);
+    }
+    if sender == CommitSender::New && !data.resolves.is_empty() {
+        return Err(Reason::BadResolves);
+    }
+    Ok(())
 }
 
 /// The device whose leaf signed the commit, as far as the base shows it.

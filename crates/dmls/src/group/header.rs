@@ -3,7 +3,7 @@
 use crate::effect::EpochRef;
 use crate::error::Reason;
 use crate::frame::{CommitFrame, CommitSender, MessageFrame};
-use crate::id::{EpochId, GroupId, Sequence};
+use crate::id::{EpochId, EpochNumber, GroupId, Sequence};
 use crate::wire::{CommitData, MessageData};
 
 /// The fields of a commit that its maker signed; not verified yet.
@@ -13,6 +13,8 @@ pub struct CommitHeader {
     pub group: GroupId,
     /// The base.
     pub base: EpochRef,
+    /// The base's number.
+    pub number: EpochNumber,
     /// The resolved heads.
     pub resolves: Vec<EpochRef>,
     /// Whether it is an external commit.
@@ -41,6 +43,7 @@ pub fn inspect_commit(bytes: &[u8]) -> Result<CommitHeader, Reason> {
     Ok(CommitHeader {
         group: group_id(frame.group)?,
         base: data.base,
+        number: frame.number,
         resolves: data.resolves,
         external: frame.sender == CommitSender::New,
     })

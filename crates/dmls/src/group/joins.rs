@@ -10,7 +10,7 @@ use crate::effect::{Applied, EpochKind, EpochRef, GroupInfo, Outcome, OutgoingCo
 use crate::entropy::Entropy;
 use crate::error::{GroupError, Reason};
 use crate::frame::{CommitFrame, CommitSender, group_info as group_info_frame};
-use crate::id::{Device, Height, LeafIndex, Locator, Timestamp};
+use crate::id::{Device, LeafIndex, Locator, Timestamp};
 use crate::input::{BaseProof, Welcome};
 use crate::journal::Durable;
 use crate::members::Members;
@@ -59,7 +59,7 @@ impl Group {
         let removal = |change: crate::wire::Justification| Removal { device: change.device, event: change.event };
         Epoch {
             id: entered.epoch.id(),
-            height: data.as_ref().map_or(Height(0), |data| self.child_height(data)),
+            number: entered.epoch.number(),
             creator,
             kind,
             locator: Locator::default(),
@@ -146,7 +146,7 @@ impl Group {
             return Err(Reason::WrongCommit.into());
         }
         let members = entered.epoch.tree().vouched_members()?;
-        self.check_place(&place, &entered, &members)?;
+        self.check_own_leaf(&entered, &members)?;
         let creator = creator_of(&place, &members)?;
         let kind = if place.data.resolves.is_empty() { EpochKind::Commit } else { EpochKind::Merge };
         let mut epoch = self.entry_epoch(&entered, members, Some(place.data), kind, creator, now);
@@ -185,12 +185,7 @@ impl Group {
         Some(wire::epoch_id(frame.group, &frame.child_of(base)))
     }
 
-    /// Heights of known epochs are recomputed here too.
-    fn check_place(&self, place: &Place, entered: &Entered, members: &Members) -> Result<(), Refusal> {
-        let refs = place.data.resolves.iter().chain([&place.data.base]);
-        if refs.into_iter().any(|named| self.dag.height_of(named) != named.height) {
-            return Err(Reason::BadHeight.into());
-        }
+    fn check_own_leaf(&self, entered: &Entered, members: &Members) -> Result<(), Refusal> {
         match members.get(LeafIndex(entered.epoch.own())) {
             Some(leaf) if leaf.device == *self.own.device() && leaf.key == self.own.key() => Ok(()),
             _ => Err(Reason::BadCredential.into()),
@@ -212,9 +207,7 @@ impl Group {
         if self.dag.past().get(&target.id).is_some() {
             return Err(GroupError::GroupInfo(Reason::BeyondWindow));
         }
-        let known = self.known_closed().get(&target.id).map(|closed| closed.height);
-        let height = known.unwrap_or_else(|| self.dag.height_of(&target));
-        let named = wire::epoch_id(frame.group, &frame.proof) == target.id && height == target.height;
+        let named = wire::epoch_id(frame.group, &frame.proof) == target.id;
         if !named && defence::on("X9") {
             return Err(GroupError::GroupInfo(Reason::Mismatch));
         }

@@ -83,7 +83,7 @@ impl Group {
     pub fn seal(
         &mut self,
         compose: &mut dyn FnMut(&SealContext<'_>) -> Vec<u8>,
-        _now: Timestamp,
+        now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Durable<SealedMessage>, GroupError> {
         let id = match self.readiness() {
@@ -106,6 +106,8 @@ impl Group {
             self.last_sent = Some(id);
             batch.writes.push(self.group_record());
         }
+        self.turns.act(now);
+        self.turns.hear(self.own.device(), now);
         let epoch = self.dag.get(&id).ok_or(GroupError::NotInGroup)?.reference();
         Ok(Durable::new(batch.writes, SealedMessage { epoch, sequence, bytes }))
     }
@@ -133,8 +135,11 @@ impl Group {
         match self.standing(&data.epoch()) {
             Standing::Held => match self.open(&bytes, &data, &from, Reach::Near, batch) {
                 Some(verdict) => {
-                    // Only a message that opened shows how far its sender is.
-                    if matches!(verdict, Verdict::Applied(_)) {
+                    // Only a message that opened shows who is there, and how far its sender is.
+                    if let Verdict::Applied(applied) = &verdict {
+                        if let Applied::Message(opened) = applied {
+                            self.turns.hear(&opened.device, now);
+                        }
                         self.release_later(&data, &from, batch);
                     }
                     Ok(verdict)

@@ -23,6 +23,7 @@ mod rejoin;
 mod rejoin_tests;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,7 +55,7 @@ use rejoin::Closed;
 pub struct Settings {
     /// Bytes of MLSMessage that fit into one published commit.
     pub commit_limit: usize,
-    /// Milliseconds between the ranks of those who may commit what is due.
+    /// Milliseconds between the turns of those who may commit what is due, at least.
     pub slot: u64,
     /// Milliseconds before others are asked for what a grant should have brought.
     pub grace: u64,
@@ -68,10 +69,6 @@ pub struct Settings {
     pub max_known: usize,
     /// Epochs that are held to process late commits and messages.
     pub max_held: usize,
-    /// Heads that a group may have.
-    pub max_heads: usize,
-    /// Commits that one device may make on one base.
-    pub max_children: usize,
     /// Milliseconds before a device that cannot follow the others comes back by external commit.
     pub rejoin_after: u64,
     /// Milliseconds between one rejoin and the next; doubles with each.
@@ -89,8 +86,6 @@ impl Default for Settings {
             silence: 3_600_000,
             max_known: 512,
             max_held: 64,
-            max_heads: 64,
-            max_children: 2,
             rejoin_after: 60_000,
             rejoin_pause: 600_000,
         }
@@ -124,6 +119,7 @@ pub struct Group {
     departures: BTreeMap<Locator, Departure>,
     /// When something first became due; traffic does not push it.
     due_since: Option<Timestamp>,
+    turns: turns::Turns,
     /// The epoch this device last sent in, to tell others what it left.
     last_sent: Option<EpochId>,
     /// When the host was in touch, to within half of `silence`; kept only while something waits.
@@ -166,6 +162,7 @@ impl Group {
             closed: BTreeMap::new(),
             departures: BTreeMap::new(),
             due_since: None,
+            turns: turns::Turns::default(),
             last_sent: None,
             heard: None,
         }

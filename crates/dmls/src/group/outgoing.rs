@@ -54,6 +54,9 @@ impl Group {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Durable<Outcome>, GroupError> {
+        if orders.update {
+            self.turns.act(now);
+        }
         let decision = self.decide(orders)?;
         let m = merge_value(decision.inputs.clone());
         let data = self.bookkeeping(&decision, &m, entropy)?;
@@ -189,7 +192,6 @@ impl Group {
     ) -> Result<Durable<Outcome>, GroupError> {
         let base = self.dag.get(&decision.base.id).ok_or(GroupError::NotInGroup)?;
         let (base_proof, base_members) = (base.proof.clone(), base.members.clone());
-        let height = self.child_height(&data);
         let kind = if data.resolves.is_empty() { EpochKind::Commit } else { EpochKind::Merge };
         let removed = |(leaf, event): (Leaf, Locator)| Removal { device: leaf.device, event };
         let Made { bytes, welcome, entered } = built;
@@ -205,7 +207,7 @@ impl Group {
         }
         let epoch = Epoch {
             id,
-            height,
+            number: entered.epoch.number(),
             creator: self.own.device().clone(),
             kind,
             base: Some(decision.base.clone()),
@@ -248,6 +250,7 @@ impl Group {
     ) -> Result<Durable<Outcome>, GroupError> {
         let mut batch = Batch::default();
         let id = epoch.id;
+        self.turns.hear(&epoch.creator, now);
         self.insert(epoch, Some(entered), Some(&commit.bytes), &mut batch);
         batch.publish.push(Publish::Commit(Box::new(commit)));
         self.release_waiting(id, now, &mut batch)?;

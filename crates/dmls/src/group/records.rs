@@ -1,6 +1,6 @@
 //! The persistent form of a group: versioned records in nine tables (docs/STORAGE.md).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use crate::device::OwnDevice;
 use crate::effect::{EpochKind, EpochRef};
 use crate::error::LoadError;
 use crate::held::HeldEpochs;
-use crate::id::{Device, EpochId, GroupId, Height, LeafIndex, Locator, Timestamp};
+use crate::id::{Device, EpochId, EpochNumber, GroupId, LeafIndex, Locator, Timestamp};
 use crate::input::{BaseProof, Desired};
 use crate::journal::{Entry, Records, Table, Write};
 use crate::members::{Difference, Leaf, Members};
@@ -67,7 +67,7 @@ struct GroupRecord {
 /// What is known of an epoch, under its EpochId. It is written with every commit, and again as the epoch ages: what is empty is left out.
 #[derive(Serialize, Deserialize)]
 struct EpochRecord {
-    height: Height,
+    number: EpochNumber,
     creator: Device,
     kind: EpochKind,
     base: Option<EpochRef>,
@@ -185,7 +185,7 @@ impl EpochRecord {
             commit_hash: ByteBuf::from(epoch.commit_hash.to_vec()),
             merge_export: Bare::of(epoch.merge_export.as_ref()),
             merge_inputs: Bare::of(epoch.merge_inputs.as_ref()),
-            height: epoch.height,
+            number: epoch.number,
             creator: epoch.creator,
             kind: epoch.kind,
             base: epoch.base,
@@ -213,7 +213,7 @@ impl EpochRecord {
             merge_export: secret(self.merge_export).map_or(Some(None), |value| value.map(Some))?,
             merge_inputs: secret(self.merge_inputs).map_or(Some(None), |value| value.map(Some))?,
             id,
-            height: self.height,
+            number: self.number,
             creator: self.creator,
             kind: self.kind,
             base: self.base,
@@ -403,10 +403,13 @@ impl Group {
 
     /// Lets the oldest epochs go that are no heads, beyond the number that may be held (SPEC §7.6).
     fn retain(&mut self, batch: &mut Batch) {
-        let kept = self.dag.head_ids().filter(|id| self.dag.get(id).is_some_and(|head| head.held)).count();
-        let excess = self.dag.held().len().saturating_sub(kept + self.settings.max_held);
-        let oldest: Vec<_> = self.dag.held().filter(|id| !self.dag.is_head(id)).take(excess).collect();
-        oldest.iter().for_each(|id| self.let_go(id, batch));
+        if self.dag.held().len() <= self.settings.max_held {
+            return;
+        }
+        let heads: BTreeSet<EpochId> = self.dag.head_ids().copied().collect();
+        let held: Vec<_> = self.dag.held().filter(|id| !heads.contains(id)).collect();
+        let excess = held.len().saturating_sub(self.settings.max_held);
+        held[..excess].iter().for_each(|id| self.let_go(id, batch));
     }
 
     pub(super) fn let_go(&mut self, id: &EpochId, batch: &mut Batch) {

@@ -16,7 +16,7 @@ use crate::dag::Epoch;
 use crate::defence;
 use crate::effect::Need;
 use crate::frame::CommitFrame;
-use crate::id::{Device, EpochId, Height, Timestamp};
+use crate::id::{Device, EpochId, EpochNumber, Timestamp};
 use crate::input::BaseProof;
 use crate::pending::{Kind, On, Waiting};
 use crate::wire::{self, CommitData};
@@ -33,7 +33,8 @@ const MAX_DOUBLINGS: usize = 7;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Closed {
     pub(super) id: EpochId,
-    pub(super) height: Height,
+    /// Its number, if its base is what its commit says.
+    pub(super) number: EpochNumber,
     /// {base} ∪ resolves.
     pub(super) parents: Vec<EpochId>,
     /// Gives the ids of the epochs that are built on it.
@@ -50,7 +51,7 @@ impl Group {
     /// Remembers the epoch of a commit that was refused although others may be able to process it.
     pub(super) fn close(
         &mut self,
-        proof: BaseProof,
+        (proof, number): (BaseProof, EpochNumber),
         data: &CommitData,
         by: Option<&Device>,
         from: &str,
@@ -61,9 +62,8 @@ impl Group {
         if self.closed.contains_key(&id) || self.knows(&id) || !self.has_room_for_closed(from, batch) {
             return;
         }
-        let height = self.child_height(data);
         let epoch =
-            Closed { id, height, parents: parents(data), proof, by: by.cloned(), from: from.to_owned(), since: now };
+            Closed { id, number, parents: parents(data), proof, by: by.cloned(), from: from.to_owned(), since: now };
         batch.writes.push(self.closed_record(&epoch));
         self.closed.insert(id, epoch);
     }
@@ -140,12 +140,9 @@ impl Group {
             (None, Some(base)) => (frame.child_of(&base.proof), None),
             (None, None) => (frame.child_of(&self.dag.past().get(&data.base.id)?.proof), None),
         };
-        let known = |id: &EpochId| closed.get(id).map(|epoch| epoch.height);
-        let heights = data.resolves.iter().chain([&data.base]);
-        let highest = heights.map(|named| known(&named.id).unwrap_or_else(|| self.dag.height_of(named))).max();
         Some(Closed {
             id: wire::epoch_id(self.id.as_bytes(), &proof),
-            height: Height(highest.unwrap_or_default().0.saturating_add(1)),
+            number: frame.number.next(),
             parents: parents(&data),
             proof,
             by,
@@ -232,7 +229,7 @@ impl Group {
         }
         let closed = self.out_of_reach();
         let due = closed.values().filter_map(|epoch| self.rejoin_due(epoch)).any(|at| at <= now);
-        let need = |epoch: Closed| Need::ExternalJoin { epoch: epoch.id, height: epoch.height, since: epoch.since };
+        let need = |epoch: Closed| Need::ExternalJoin { epoch: epoch.id, number: epoch.number, since: epoch.since };
         if due { closed.into_values().map(need).collect() } else { Vec::new() }
     }
 

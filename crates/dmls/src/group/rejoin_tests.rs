@@ -176,7 +176,11 @@ impl Room {
             Posted::Commit(commit) if wanted(&commit.epoch.id) => Some(commit),
             _ => None,
         });
-        let Some(best) = commits.max_by_key(|commit| commit.epoch.height) else { return };
+        let Some(best) =
+            commits.max_by_key(|commit| crate::group::inspect_commit(&commit.bytes).map(|header| header.number).ok())
+        else {
+            return;
+        };
         let (target, info) = (best.epoch.clone(), best.group_info.bytes());
         let group = &mut self.peers.get_mut(name).unwrap().group;
         let outcome = take(group.join_externally(&info, target, self.now, &mut self.entropy).unwrap());

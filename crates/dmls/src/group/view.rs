@@ -11,12 +11,6 @@ use crate::id::{Device, EpochId, Timestamp};
 use crate::pending::On;
 use crate::plan::Plan;
 
-/// The pause before what was undone is done again doubles at most so often: 256 s with the usual slot.
-const MAX_DOUBLINGS: u32 = 9;
-
-/// New heads push the moment when something due is done by at most so many slots.
-const MAX_PUSHED: u64 = 64;
-
 /// Of several that repeat an update before they speak, each lets at most so many others go first.
 const MAX_TURNS: u64 = 8;
 
@@ -46,19 +40,9 @@ impl Group {
         let Some(plan) = self.plan() else { return Due::default() };
         let mut due = describe(&plan);
         let due_since = self.due_since.filter(|_| plan.is_due());
-        if due_since.is_some() || plan.stale {
-            let rank = plan.rank(self.own.device(), &self.dag);
-            let pause = self.settings.slot << plan.quarrels(&self.dag).min(MAX_DOUBLINGS);
-            // A clock that was set back says nothing.
-            let newest =
-                plan.resolve.iter().chain([&plan.base]).map(|head| head.first_seen).filter(|at| *at <= now).max();
-            let since = |due: Timestamp| due.max(newest.unwrap_or(due)).min(due.plus(self.settings.slot * MAX_PUSHED));
-            let after_own =
-                self.dag.last_own(now).map(|own| own.plus(self.settings.slot * (members(plan.base) + 1 + rank)));
-            due.at = due_since
-                .map(|due| since(due).plus(pause + self.settings.slot * rank))
-                .max(after_own.filter(|_| due_since.is_some()));
-            due.turn = self.settings.slot * rank.min(MAX_TURNS);
+        due.at = due_since.map(|since| self.turn_at(&plan, since, now));
+        if plan.stale {
+            due.turn = self.slot() * (self.place(&plan, now).saturating_sub(1)).min(MAX_TURNS);
         }
         due
     }
@@ -231,11 +215,6 @@ impl Group {
     }
 }
 
-/// Members of a head, for how often each of them may commit: one commit for each slot in all.
-fn members(head: &Epoch) -> u64 {
-    (head.members.len() as u64).min(MAX_PUSHED)
-}
-
 fn describe(plan: &Plan<'_>) -> Due {
     Due {
         at: None,
@@ -250,6 +229,8 @@ fn describe(plan: &Plan<'_>) -> Due {
 fn info(epoch: &Epoch, head: bool, canonical: Option<EpochId>) -> EpochInfo {
     EpochInfo {
         epoch: epoch.reference(),
+        number: epoch.number,
+        creator: epoch.creator.clone(),
         base: epoch.base.as_ref().map(|base| base.id),
         resolves: epoch.resolves.iter().map(|head| head.id).collect(),
         kind: epoch.kind,

@@ -33,6 +33,8 @@ pub(crate) mod bend;
 
 use std::sync::Arc;
 
+use crate::id::EpochNumber;
+
 #[cfg(feature = "hazmat")]
 pub(crate) use commit::Public;
 pub(crate) use commit::{Draft, Entered};
@@ -68,6 +70,11 @@ impl Epoch {
     #[cfg(any(test, feature = "hazmat"))]
     pub(crate) fn public(&self) -> &Public {
         &self.public
+    }
+
+    /// Its number; forks share it.
+    pub(crate) fn number(&self) -> EpochNumber {
+        EpochNumber(self.public.context.epoch)
     }
 
     /// The ratchet tree: its leaves are the members.

@@ -102,7 +102,7 @@ pub(super) fn story(setting: &Setting, actions: Vec<Action>) -> String {
         .collect();
     for ix in epochs {
         let symbol = setting.register.get(ix);
-        out += &format!("  epoch {ix}: height {} leaves {:b} {:?}\n", symbol.height, symbol.leaves, symbol.made);
+        out += &format!("  epoch {ix}: number {} leaves {:b} {:?}\n", symbol.number, symbol.leaves, symbol.made);
     }
     out += &format!("  {world:?}\n");
     out

@@ -6,7 +6,7 @@ use std::sync::{Arc, RwLock};
 use sha2::{Digest, Sha256};
 
 use crate::effect::{EpochKind, EpochRef};
-use crate::id::{Device, EpochId, Height, Locator, SignatureKey};
+use crate::id::{Device, EpochId, Locator, SignatureKey};
 
 /// Names an epoch within one search; its EpochId is found in the register.
 pub(super) type Ix = u32;
@@ -66,7 +66,7 @@ pub(super) struct Made {
 pub(super) struct Symbol {
     pub(super) made: Made,
     pub(super) id: EpochId,
-    pub(super) height: u32,
+    pub(super) number: u64,
     pub(super) leaves: Set,
 }
 
@@ -89,12 +89,7 @@ impl Symbol {
     }
 
     pub(super) fn reference(&self) -> EpochRef {
-        EpochRef {
-            id: self.id,
-            height: Height(self.height),
-            creator: device(self.made.creator),
-            locator: Locator::default(),
-        }
+        EpochRef { id: self.id, locator: Locator::default() }
     }
 }
 
@@ -140,11 +135,11 @@ impl Register {
         }
         let symbol = {
             let get = |ix: Ix| &inner.symbols[ix as usize];
-            let height = made.base.into_iter().chain(made.resolves.iter().copied()).map(|ix| get(ix).height + 1).max();
+            let number = made.base.map_or(0, |base| get(base).number + 1);
             let gone = made.removed.iter().fold(0, |set, (device, _)| set | 1 << device);
             let leaves = (made.base.map_or(0, |base| get(base).leaves) & !gone) | made.added;
             let id = id_of(&made, &|ix| get(ix).id);
-            Symbol { id, height: height.unwrap_or(0), leaves, made: made.clone() }
+            Symbol { id, number, leaves, made: made.clone() }
         };
         let ix = Ix::try_from(inner.symbols.len()).unwrap();
         inner.symbols.push(Arc::new(symbol));

@@ -39,7 +39,7 @@ pub(super) enum Bent {
 }
 
 /// SPEC §3.2's criteria in their order, smaller first.
-type Place = (u32, u32, bool, Reverse<usize>, Reverse<u32>, [u8; 32], EpochId);
+type Place = (u32, u32, bool, Reverse<usize>, Reverse<u64>, [u8; 32], EpochId);
 
 /// One view, read by the rules of the specification.
 pub(super) struct Reading<'a> {
@@ -166,7 +166,7 @@ impl<'a> Reading<'a> {
             (symbol.leaves & !self.desired).count_ones(),
             symbol.made.external,
             Reverse(creators.len()),
-            Reverse(symbol.height),
+            Reverse(symbol.number),
             self.tie(symbol, self.fork_point(shared)),
             symbol.id,
         )
@@ -219,10 +219,8 @@ impl<'a> Reading<'a> {
     }
 
     fn fork_point(&self, shared: &BTreeSet<Ix>) -> Option<Ix> {
-        shared.iter().copied().max_by_key(|ix| {
-            let symbol = self.register.get(*ix);
-            (symbol.height, Reverse(symbol.id))
-        })
+        let before = |ix: &Ix| shared.iter().any(|other| other != ix && self.ancestry(*other).contains(ix));
+        shared.iter().copied().filter(|ix| !before(ix)).min_by_key(|ix| self.register.get(*ix).id)
     }
 
     /// SPEC §3.4.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::epochs::{DEVICES, Ix, Register, Set, Symbol, device, event, key, number, step};
 use crate::base::eligible;
 use crate::dag::{Dag, Epoch, Removal};
-use crate::id::{Device, EpochId, Height, LeafIndex, Locator, Timestamp};
+use crate::id::{Device, EpochId, EpochNumber, LeafIndex, Locator, Timestamp};
 use crate::input::{BaseProof, Desired, DesiredDevice};
 use crate::members::{Leaf, Members};
 use crate::plan::Plan;
@@ -147,7 +147,7 @@ fn epoch(symbol: &Symbol, mark: Mark, who: u8, register: &Register) -> Epoch {
     let made = &symbol.made;
     Epoch {
         id: symbol.id,
-        height: Height(symbol.height),
+        number: EpochNumber(symbol.number),
         creator: device(made.creator),
         kind: symbol.kind(),
         base: made.base.map(|base| register.get(base).reference()),

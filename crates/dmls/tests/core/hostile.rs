@@ -88,14 +88,12 @@ fn every_truncation_is_refused() {
 #[test]
 fn an_altered_commit_blames_nobody() {
     let Scene { mut world, commit, .. } = scene();
-    let height = {
-        let base = inspect_commit(&commit).unwrap().base;
-        let at = |height: u32| [base.id.as_bytes(), &height.to_be_bytes()[..]].concat();
-        patched(&commit, &at(base.height.0), &at(base.height.0 + 1))
-    };
+    let base = inspect_commit(&commit).unwrap().base;
+    let here = base.locator.0.as_bytes();
+    let elsewhere = patched(&commit, here, &[&here[..here.len() - 1], b"?"].concat());
     let mut tag = commit.clone();
     *tag.last_mut().unwrap() ^= 1;
-    for (altered, expected) in [(height, Reason::BadHeight), (tag, Reason::Forged)] {
+    for (altered, expected) in [(elsewhere, Reason::Forged), (tag, Reason::Forged)] {
         match world.input("bob", commit_of(altered)) {
             Verdict::Rejected { reason, who } => assert_eq!((reason, who), (expected, None)),
             other => panic!("not refused: {other:?}"),
@@ -165,16 +163,6 @@ fn no_flipped_byte_of_a_message_opens() {
         assert!(!matches!(verdict, Verdict::Applied(_)), "byte {at}");
     }
     assert!(matches!(world.input("bob", message_of(message)), Verdict::Applied(Applied::Message(_))));
-}
-
-/// Heights are recomputed, never read from the wire (SPEC §2.4).
-#[test]
-fn a_lying_height_is_refused() {
-    let Scene { mut world, commit, .. } = scene();
-    let base = inspect_commit(&commit).unwrap().base;
-    let old = [&base.id.0[..], &base.height.0.to_be_bytes()].concat();
-    let new = [&base.id.0[..], &(base.height.0 + 7).to_be_bytes()].concat();
-    assert_eq!(reason(world.input("bob", commit_of(patched(&commit, &old, &new)))), Reason::BadHeight);
 }
 
 /// A commit on a base that nobody knows waits, is listed as a need, and is given up when its time is up (SPEC §6.2).
@@ -277,7 +265,7 @@ fn is_mallory(device: &dmls::id::Device) -> bool {
     device.user == "mallory"
 }
 
-/// Two commits of one device on one base are kept, told, and a third is refused (SPEC §2.8).
+/// Two commits of one device on one base are kept and told, once; so is a third (SPEC §2.8).
 #[test]
 fn equivocation_is_kept_and_told() {
     let mut world = scene().world;
@@ -301,11 +289,11 @@ fn equivocation_is_kept_and_told() {
     }
     assert!(matches!(world.input("bob", commit_of(commits[0].clone())), Verdict::Applied(_)));
     assert!(matches!(world.input("bob", commit_of(commits[1].clone())), Verdict::Applied(_)));
-    assert_eq!(reason(world.input("bob", commit_of(commits[2].clone()))), Reason::TooManyChildren);
+    assert!(matches!(world.input("bob", commit_of(commits[2].clone())), Verdict::Applied(_)));
     let told = |notice: &Notice| matches!(notice, Notice::Equivocation { device, .. } if is_mallory(device));
     assert_eq!(world.peers["bob"].notices.iter().filter(|notice| told(notice)).count(), 1);
     let marked = world.peers["bob"].group.epochs().into_iter().filter(|epoch| epoch.equivocation).count();
-    assert_eq!(marked, 2);
+    assert_eq!(marked, 3);
 }
 
 /// Alice's host hides Mallory's device for a while. Her removal names no cause and buries nothing, so she commits on the

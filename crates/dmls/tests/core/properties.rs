@@ -336,7 +336,7 @@ fn merging_ends_and_loses_nothing() {
         let heads = canonical.into_iter().chain(world.peers[members[0]].group.head_ids());
         let merged = ancestry(&graph, heads);
         for (id, epoch) in &graph {
-            let inside = desired.devices.contains_key(&epoch.epoch.creator) && epoch.epoch.creator.user != "mallory";
+            let inside = desired.devices.contains_key(&epoch.creator) && epoch.creator.user != "mallory";
             assert!(merged.contains(id) || !inside, "seed {seed}: {epoch:?} is lost");
         }
         for name in &members {
@@ -387,7 +387,7 @@ fn removal_is_monotone() {
             }
             for name in ["alice", "bob", "carol"].into_iter().filter(|name| acts(&world, name)) {
                 let group = &world.peers[name].group;
-                let own = group.epochs().into_iter().filter(|epoch| epoch.epoch.creator.user == name);
+                let own = group.epochs().into_iter().filter(|epoch| epoch.creator.user == name);
                 let after = own.filter(|epoch| epoch.removed.contains(&dan) && !earlier.contains(&epoch.epoch.id));
                 let graph = graph(&world);
                 for removal in after.map(|epoch| epoch.epoch.id) {

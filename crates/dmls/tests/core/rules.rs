@@ -1,7 +1,7 @@
 //! The rules of the specification that the stories do not show by themselves.
 
 use dmls::device::{Credential, CredentialError, OwnDevice, SigningKey};
-use dmls::effect::{Applied, Need, Publish, Readiness, Verdict};
+use dmls::effect::{Applied, EpochKind, Need, Publish, Readiness, Verdict};
 use dmls::error::{LoadError, Reason};
 use dmls::group::{Group, Settings, verify_content};
 use dmls::id::{Device, EpochId, LeafIndex, Sequence};
@@ -35,9 +35,13 @@ fn group_of(names: &[(&str, u8)]) -> World {
 #[test]
 fn a_merge_keeps_what_one_side_healed() {
     let mut world = group_of(&[("alice", 1), ("bob", 1), ("carol", 2), ("dan", 2)]);
+    world.device("erin", 1);
     world.cut();
-    world.commit("alice", true);
-    world.sync("bob");
+    // Both sides differ, so that they are merged.
+    world.join_room("erin");
+    for name in ["alice", "bob", "erin"] {
+        world.sync(name);
+    }
     let thief = world.peers["dan"].store.clone();
     world.commit("dan", true);
     world.sync("carol");
@@ -52,6 +56,7 @@ fn a_merge_keeps_what_one_side_healed() {
     world.sync("dan");
     assert!(world.texts("dan").contains("healed for Dan"));
     let merged = world.canonical("bob").unwrap();
+    assert_eq!(world.peers["bob"].group.epoch(&merged).unwrap().kind, EpochKind::Merge);
     // The thief goes on from the copy, and is shown everything that lies in the room.
     world.peers.get_mut("dan").unwrap().store = thief;
     world.restart("dan");
@@ -319,7 +324,7 @@ fn defaults_are_as_specified() {
     let settings = Settings::default();
     assert_eq!((settings.slot, settings.grace, settings.patience), (500, 30_000, 86_400_000));
     assert_eq!((settings.patience_most, settings.silence), (30 * 86_400_000, 3_600_000));
-    assert_eq!((settings.max_held, settings.max_heads, settings.max_children), (64, 64, 2));
+    assert_eq!((settings.max_held, settings.max_known), (64, 512));
     assert_eq!(settings.commit_limit, 47_000);
 }
 

@@ -71,7 +71,7 @@ impl Split {
         let head = self.person("bob")?.canonical(&self.room)?;
         let epoch = head.as_deref().and_then(|head| forks.epoch(head));
         let seen =
-            epoch.map_or("none".to_owned(), |epoch| format!("height {}, by {}", epoch.height, epoch.creator.user));
+            epoch.map_or("none".to_owned(), |epoch| format!("number {}, by {}", epoch.number, epoch.creator.user));
         let mut against = self.disagreement(&names)?;
         if let (Some(epoch), Some(baseline)) = (epoch, &self.baseline) {
             let lost = baseline.heads.iter().filter(|head| !forks.contains(&epoch.epoch_id, head));
@@ -211,7 +211,7 @@ impl Split {
     fn few_commits(&self, forks: &Forks) -> Result<Verdict, Error> {
         let made: Vec<_> = forks.since(&self.baseline()?.forks).collect();
         let most = self.first.0.len() + COMMITS;
-        let line = |epoch: &&crate::story::Epoch| format!("{} {} by {}", epoch.kind, epoch.height, epoch.creator.user);
+        let line = |epoch: &&crate::story::Epoch| format!("{} {} by {}", epoch.kind, epoch.number, epoch.creator.user);
         let against = if made.len() > most { made.iter().map(line).collect() } else { Vec::new() };
         let seen = format!("{} of at most {most}", made.len());
         Ok(Verdict::new("At most one commit of each first speaker and three more", seen, against))

@@ -9,7 +9,7 @@ use dmls::craft::{Commit, Message, State};
 use dmls::device::{Credential, OwnDevice, SigningKey};
 use dmls::effect::{EpochInfo, EpochRef};
 use dmls::entropy::Entropy as _;
-use dmls::id::{Device, EpochId, Height, Locator};
+use dmls::id::{Device, EpochId, Locator};
 use dmls::package::KeyPackages;
 use dmls_matrix::{RoomId, insider};
 use dmls_store::MemoryStore;
@@ -83,7 +83,7 @@ impl World {
                 let mut machine = client.copy()?;
                 machine.update_now(room, clock)?;
                 machine.outgoing_requests(clock, &mut entropy)?;
-                let unposted = |info: &EpochInfo| info.epoch.creator == device && info.epoch.locator.0.is_empty();
+                let unposted = |info: &EpochInfo| info.creator == device && info.epoch.locator.0.is_empty();
                 let made = machine.log(room)?.iter().rev().find(|info| unposted(info)).map(|info| info.epoch.id);
                 Ok((made, machine))
             };
@@ -129,9 +129,6 @@ impl World {
                 self.commit_and_post(name, room, &commit.clone().point(move |point| point.leaf = leaf))?;
                 self.commit_and_post(name, room, &commit.point(|point| point.base = EpochId([7; 32])))?;
             }
-            Ploy::Height => {
-                self.commit_and_post(name, room, &commit.edit(|data| data.base.height.0 += 1_000))?;
-            }
             Ploy::Grants => {
                 let heads: Vec<_> = self.plotter(name).states().into_iter().rev().take(3).collect();
                 let heads: Vec<&State> = heads.iter().filter(|head| head.id() != base.id()).collect();
@@ -163,9 +160,7 @@ impl World {
         let mut id = [0; 32];
         // This randomness never fails.
         let _ = plotter.chances.fill(&mut id);
-        let creator = plotter.states().pop().map(|state| state.reference().creator.clone());
-        let creator = creator.unwrap_or_else(|| Device::new("@nobody:hs1", "NOBODY"));
-        EpochRef { id: EpochId(id), height: Height(3), creator, locator: Locator("$nowhere".to_owned()) }
+        EpochRef { id: EpochId(id), locator: Locator("$nowhere".to_owned()) }
     }
 
     pub(super) fn plot_members(&mut self, name: &Name, room: &RoomId, ploy: Ploy) -> Result<(), Fault> {

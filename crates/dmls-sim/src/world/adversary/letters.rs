@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use dmls::craft::Commit;
 use dmls::effect::OutgoingWelcome;
-use dmls::id::{Device, Locator};
+use dmls::id::{Device, EpochId, Locator};
 use dmls_matrix::{RoomId, insider};
 use serde_json::{Value, json};
 
@@ -92,10 +92,10 @@ impl World {
         Ok(())
     }
 
-    /// A commit that lies about its height goes to some as an answer that they never asked for, and then into the room.
+    /// A commit with the point of another base goes to some as an answer that they never asked for, and then into the room.
     fn serve(&mut self, name: &Name, room: &RoomId) -> Result<(), Fault> {
         let Some(base) = self.standing(name, room) else { return Ok(()) };
-        let commit = Commit::on(&base).edit(|data| data.base.height.0 += 1_000);
+        let commit = Commit::on(&base).point(|point| point.base = EpochId([7; 32]));
         let Some(made) = self.make(name, &commit) else { return Ok(()) };
         let others = self.honest_in(&base);
         let (kind, contents) = insider::commit_reply(room, &[(made.commit.epoch.clone(), made.commit.bytes.clone())]);

@@ -1,5 +1,7 @@
 //! Messages and events: junk, copies, other people's words.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dmls::craft::{Commit, Message, join_externally};
 use dmls::effect::EpochRef;
 use dmls::group::inspect_commit;
@@ -117,7 +119,7 @@ impl World {
                 let invented = self.invented(name);
                 let header = bytes_of(&content).and_then(|bytes| inspect_commit(&bytes).ok());
                 if let (Kind::Commit, Some(_)) = (kind, header) {
-                    content["makes"]["height"] = json!(invented.height.0 + 7);
+                    content["makes"]["id"] = json!(URL_SAFE_NO_PAD.encode(invented.id.0));
                     content["group_info"]["url"] = json!("mxc://hs1/m0");
                 } else {
                     content["commit_event"] = json!("$e00004");

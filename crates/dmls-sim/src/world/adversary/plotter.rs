@@ -74,9 +74,7 @@ impl World {
             Ploy::Fork | Ploy::Grind | Ploy::Bomb | Ploy::Withhold | Ploy::Reveal | Ploy::BackDate => {
                 self.plot_forks(name, room, ploy)
             }
-            Ploy::Poison | Ploy::Point | Ploy::Height | Ploy::Grants | Ploy::Resolves => {
-                self.plot_forged(name, room, ploy)
-            }
+            Ploy::Poison | Ploy::Point | Ploy::Grants | Ploy::Resolves => self.plot_forged(name, room, ploy),
             Ploy::Bury | Ploy::CutOff | Ploy::FalseCause | Ploy::Sybil => self.plot_members(name, room, ploy),
             Ploy::Tags | Ploy::Welcome | Ploy::Serve | Ploy::Answer => self.plot_letters(name, room, ploy),
             Ploy::Flood | Ploy::Chatter | Ploy::Overhear | Ploy::Impersonate | Ploy::Replay => {

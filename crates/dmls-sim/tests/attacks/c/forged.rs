@@ -1,14 +1,14 @@
 //! Attacks with bytes that no honest device makes.
 
 use dmls::craft::{Commit, Made, State};
-use dmls::effect::{Applied, EpochRef, Verdict};
-use dmls::id::{EpochId, Height, Locator};
-use dmls::input::{Input, Welcome};
+use dmls::effect::{EpochRef, Verdict};
+use dmls::id::{EpochId, Locator};
+use dmls::input::Input;
 use zeroize::Zeroizing;
 
 use crate::attack::End;
 use crate::core_world::{Seeded, World};
-use crate::scene::{Puppet, commit_from, group_of, message_from, package_of};
+use crate::scene::{Puppet, commit_from, group_of, message_from};
 
 /// What Mallory holds of the epoch that she would send in.
 fn of_mallory(world: &World) -> State {
@@ -29,33 +29,22 @@ pub fn copied_point() -> End {
     End::succeeded_if(commits.iter().map(counts).fold(false, |any, one| any | one))
 }
 
-/// C13. Mallory adds Bob on a base of which she lies that it is 1,000 epochs high. Bob can only believe it; were the
-/// commit taken in, he and Alice would order heads differently.
-pub fn forged_height() -> End {
-    let mut world = group_of(&["alice", "mallory"]);
-    world.device("bob", 1);
-    world.join_room("bob");
-    let (_, package) = package_of(&mut world, "bob");
-    let joined = world.desired("alice").devices[world.peers["bob"].own.device()].joined.clone();
+/// C13. Mallory makes five commits on one base, of which each resolves a head that Bob alone hears of late. Alice and Bob
+/// get them in two orders; they must end with the same heads.
+pub fn order_of_arrival() -> End {
+    let mut world = group_of(&["alice", "bob", "mallory"]);
     let base = of_mallory(&world);
-    let made = Commit::on(&base).add(&package, joined).edit(|data| data.base.height.0 += 1_000);
-    let made = made.build(&mut Seeded::new(1)).unwrap().commit;
-    world.input("alice", commit_from("mallory", &made));
-    let welcome = Welcome {
-        bytes: made.welcomes[0].bytes.to_vec(),
-        commit: made.bytes.clone(),
-        locator: Locator("$lie".into()),
-        epoch: made.epoch.id,
-        base: made.welcomes[0].base.clone(),
-        grant: made.welcomes[0].grant.clone(),
-    };
-    let now = world.now;
-    let bob = world.peers.get_mut("bob").unwrap();
-    let joined = bob.group.join(welcome, &mut bob.packages, now, &mut bob.rng).unwrap();
-    let verdict = joined.persist(&mut bob.store).unwrap().verdict;
-    assert!(matches!(verdict, Verdict::Applied(Applied::Joined { .. })), "{verdict:?}");
-    let height = |name: &str| world.peers[name].group.epoch(&made.epoch.id).map(|epoch| epoch.epoch.height);
-    End::succeeded_if(height("alice").is_some_and(|known| Some(known) != height("bob")))
+    let aside = Commit::on(&base).build(&mut Seeded::new(0)).unwrap();
+    let others = (1..5).map(|seed| Commit::on(&base).resolves(&[&aside.state]).build(&mut Seeded::new(seed)).unwrap());
+    let mut commits: Vec<_> = others.map(|made| made.commit).collect();
+    commits.insert(0, aside.commit);
+    for commit in &commits {
+        world.input("alice", commit_from("mallory", commit));
+    }
+    for commit in commits.iter().rev() {
+        world.input("bob", commit_from("mallory", commit));
+    }
+    End::succeeded_if(world.peers["alice"].group.head_ids() != world.peers["bob"].group.head_ids())
 }
 
 /// C19. One content, signed once, with two tags: Mallory resolves a head that does not exist, tells Alice one merge
@@ -63,12 +52,7 @@ pub fn forged_height() -> End {
 pub fn two_tags() -> End {
     let world = group_of(&["alice", "bob", "mallory"]);
     let base = of_mallory(&world);
-    let invented = EpochRef {
-        id: EpochId([9; 32]),
-        height: Height(1),
-        creator: world.peers["mallory"].own.device().clone(),
-        locator: Locator::default(),
-    };
+    let invented = EpochRef { id: EpochId([9; 32]), locator: Locator::default() };
     let tagged = |value: [u8; 32]| {
         let commit = Commit::on(&base).merge_value(value).edit(|data| data.resolves.push(invented.clone()));
         commit.build(&mut Seeded::new(1)).unwrap().commit

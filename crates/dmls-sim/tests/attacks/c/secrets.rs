@@ -37,7 +37,7 @@ pub fn stolen_grant() -> End {
     world.sync("bob");
     world.say("bob", "after the merge");
     let merged = world.canonical("bob").and_then(|id| world.peers["bob"].group.epoch(&id)).unwrap();
-    assert_eq!((merged.epoch.creator.user.as_str(), merged.resolves.len()), ("bob", 2));
+    assert_eq!((merged.creator.user.as_str(), merged.resolves.len()), ("bob", 2));
     End::succeeded_if(thief.learns(&world, "after the merge"))
 }
 

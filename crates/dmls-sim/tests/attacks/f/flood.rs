@@ -4,20 +4,20 @@ use std::collections::VecDeque;
 
 use dmls::effect::Verdict;
 use dmls::group::inspect_commit;
-use dmls::id::{EpochId, Locator};
+use dmls::id::Locator;
 use dmls::input::Input;
 
 use crate::attack::End;
 use crate::core_world::World;
 use crate::scene::{Puppet, blurt, can_read, commit_from, group_of, group_on_sides, settle, update};
 
-/// F11. Mallory makes three commits on every base, 90 in all (10,000 in the list). Two a base count, heads are
-/// bounded, and once she is out one commit ends it.
+/// F11. Mallory makes three commits on every base, 120 in all (10,000 in the list). Of her heads so many count, and once
+/// she is out one commit ends it.
 pub fn fork_bomb() -> End {
     let mut world = group_of(&["alice", "bob", "mallory"]);
     let mut todo = VecDeque::from([Puppet::of(&world, "mallory", 0)]);
     let mut bomb = Vec::new();
-    while bomb.len() < 90 {
+    while bomb.len() < 120 {
         let parent = todo.pop_front().unwrap();
         for seed in 0..3 {
             let mut child = parent.copy(bomb.len() as u64 * 3 + seed);
@@ -30,8 +30,7 @@ pub fn fork_bomb() -> End {
     }
     let epochs = world.peers["bob"].group.epochs();
     let heads = epochs.iter().filter(|epoch| epoch.head).count();
-    let children = |id: EpochId| epochs.iter().filter(|epoch| epoch.base == Some(id)).count();
-    if heads > 65 || epochs.iter().any(|epoch| children(epoch.epoch.id) > 2) {
+    if heads > 64 {
         return End::Succeeded;
     }
     world.leave_room("mallory");

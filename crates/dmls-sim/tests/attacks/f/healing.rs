@@ -36,7 +36,7 @@ pub fn old_leaf() -> End {
     let spoken = world.send("dan", "fresh");
     let group = &world.peers["dan"].group;
     let line = std::iter::successors(Some(spoken), |id| group.epoch(id)?.base);
-    let renewed = line.filter_map(|id| group.epoch(&id)).any(|epoch| epoch.epoch.creator.user == "dan");
+    let renewed = line.filter_map(|id| group.epoch(&id)).any(|epoch| epoch.creator.user == "dan");
     End::succeeded_if(!renewed)
 }
 
