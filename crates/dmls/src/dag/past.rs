@@ -213,6 +213,10 @@ impl Dag {
         for child in ids.iter().flat_map(|id| self.index.children(id).copied()).collect::<Vec<_>>() {
             self.index.set_dropped(&child, Vec::new());
         }
+        // What follows for the others is what would follow if they were read back now.
+        for heir in ids.iter().flat_map(|id| self.index.namers(id).copied()).collect::<BTreeSet<_>>() {
+            self.trace(&heir);
+        }
         if let Some(newest) = epochs.iter().max_by_key(|epoch| (epoch.number, epoch.id)) {
             self.past.floor = newest.members.clone();
         }
