@@ -320,6 +320,35 @@ impl Follower {
     pub fn tree_hash(&self) -> [u8; 32] {
         self.0.tree().hash()
     }
+
+    /// The ratchet tree as it is sent.
+    pub fn tree(&self) -> Vec<u8> {
+        self.0.tree().export()
+    }
+
+    /// The members, in the order of their leaves.
+    pub fn members(&self) -> Vec<Leaf> {
+        let leaves = self.0.tree().leaves().into_iter();
+        let seat = |(index, leaf): (u32, &crate::mls::Leaf)| {
+            let credential = leaf.node().ok()?.credential.identity.as_slice().to_vec();
+            let (signature_key, encryption_key) = (*leaf.signature_key(), leaf.encryption_key().as_slice().to_vec());
+            Some(Leaf { index, credential, signature_key: signature_key.to_vec(), encryption_key })
+        };
+        leaves.filter_map(seat).collect()
+    }
+}
+
+/// A member as a tree has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    /// Its place.
+    pub index: u32,
+    /// The content of its basic credential.
+    pub credential: Vec<u8>,
+    /// What it signs with.
+    pub signature_key: Vec<u8>,
+    /// What is sealed to it.
+    pub encryption_key: Vec<u8>,
 }
 
 /// Trees as they are stored.
