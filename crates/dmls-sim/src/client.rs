@@ -1,9 +1,13 @@
 //! One running copy of a device: the real machine on a store in memory, with a clock, a network and mishaps.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
+use dmls::device::{OwnDevice, SigningKey};
 use dmls::entropy::{Entropy, EntropyError};
-use dmls::id::{Device, SignatureKey, Timestamp};
+use dmls::error::LoadError;
+use dmls::group::{Group, Settings};
+use dmls::id::{Device, GroupId, SignatureKey, Timestamp};
 use dmls::journal::Journal as _;
 use dmls::suite::Suite;
 use dmls_matrix::error::Error;
@@ -82,6 +86,8 @@ pub struct Client {
     /// Whether its user's server no longer lists it.
     pub logged_out: bool,
     pub(crate) facts: DeviceFacts,
+    /// Its keys, for who looks at its store from outside.
+    own: Arc<OwnDevice>,
     /// Requests that were listed and not carried out yet.
     pub(crate) todo: VecDeque<OutgoingRequest>,
     /// The last listing gave nothing.
@@ -100,6 +106,9 @@ pub struct Client {
     pub(crate) told: BTreeMap<String, Vec<DeviceFacts>>,
     pub(crate) desired: BTreeMap<RoomId, (BTreeMap<Device, SignatureKey>, BTreeSet<String>)>,
 }
+
+/// The generation of every device's MLS key.
+const GENERATION: u32 = 1;
 
 fn parameters(suite: &'static dyn Suite) -> Parameters {
     // Not many: what becomes of old epochs is to be seen in the runs of a night.
@@ -130,9 +139,14 @@ impl Client {
         let mut entropy = Stream::new(seed, purpose);
         let matrix_key = ed25519_dalek::SigningKey::from_bytes(&seed_of(&mut entropy)?);
         let mut machine = Machine::open_with(MemoryStore::new(), device.clone(), parameters(suite))?;
+        // The machine draws its key from the same place.
+        let signing = SigningKey::generate_in(suite, &mut entropy.clone())?;
         let request = machine.credential_request(&mut entropy)?;
-        let ed25519 = matrix_key.verifying_key().to_bytes();
-        machine.install_credential(ed25519, matrix_key.sign(&request.payload).to_bytes())?;
+        let (ed25519, signature) =
+            (matrix_key.verifying_key().to_bytes(), matrix_key.sign(&request.payload).to_bytes());
+        machine.install_credential(ed25519, signature)?;
+        let own = OwnDevice::new(signing, device.clone(), ed25519, GENERATION, signature);
+        let own = Arc::new(own.map_err(|_| Error::BadCredential)?);
         let facts = DeviceFacts { device: device.clone(), ed25519, mls_key: Some(request.mls_key.0), endorsement };
         Ok(Self {
             home: server_of(&device.user),
@@ -146,6 +160,7 @@ impl Client {
             honest: true,
             logged_out: false,
             facts,
+            own,
             todo: VecDeque::new(),
             rests: false,
             synced: Timestamp::default(),
@@ -170,6 +185,7 @@ impl Client {
             entropy: Stream::new(seed, &format!("device {name}")),
             honest: false,
             facts: self.facts.clone(),
+            own: self.own.clone(),
             todo: VecDeque::new(),
             crash: None,
             aside: None,
@@ -193,6 +209,14 @@ impl Client {
     /// Its store as it is now.
     pub fn journal(&self) -> &MemoryStore {
         self.machine.as_ref().map_or(&self.store, Machine::journal)
+    }
+
+    /// The core's group of a room, as its store has it.
+    ///
+    /// # Errors
+    /// [`LoadError`] if the store cannot be read.
+    pub fn stored_group(&self, room: &RoomId) -> Result<Group, LoadError<StoreError>> {
+        Group::load(GroupId::new(room.as_str()), self.own.clone(), Settings::default(), self.journal())
     }
 
     /// Its MLS key.

@@ -6,6 +6,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use sha2::{Digest, Sha256};
 
 /// The stream of random numbers for one purpose, from the run's seed and the purpose's name.
+#[derive(Clone)]
 pub struct Stream(ChaCha20Rng);
 
 impl Stream {

@@ -131,6 +131,11 @@ impl Net {
         }
     }
 
+    /// What lies at an address, whoever asks.
+    pub fn medium(&self, mxc: &str) -> Option<&[u8]> {
+        self.media.get(mxc).map(|(_, bytes)| bytes.as_slice())
+    }
+
     /// Takes in media; gives its address.
     pub(crate) fn upload(&mut self, home: &ServerName, bytes: &[u8]) -> String {
         let mxc = format!("mxc://{home}/m{}", self.media.len());
