@@ -1,5 +1,5 @@
 //! Replays a script (or a generated seed) and shows how each device stands after a step:
-//! `cargo run -p dmls-sim --example replay -- FILE|SEED|hostile:SEED [STEP [FACTS]]`. With `shrink` instead of a step it prints the
+//! `cargo run -p dmls-sim --example replay -- FILE|SEED|hostile:SEED|long:SEED [STEP [FACTS]]`. With `shrink` instead of a step it prints the
 //! shortest script that it finds which fails in the same way: `replay FILE|SEED shrink [TRIES]`. In the build with
 //! `xtask/mutants-rustc`, `without:ID` at the end switches the defence against that attack off.
 #![allow(clippy::print_stdout, reason = "a program")]
@@ -60,6 +60,9 @@ fn switch_off(_: &str) {}
 fn script(word: &str) -> Option<Script> {
     if let Some(seed) = word.strip_prefix("hostile:") {
         return Some(generate(seed.parse().ok()?, &Profile { crypto: Crypto::StandIn, ..Profile::HOSTILE }));
+    }
+    if let Some(seed) = word.strip_prefix("long:") {
+        return Some(generate(seed.parse().ok()?, &Profile::LONG));
     }
     if let Ok(seed) = word.parse() {
         return Some(generate(seed, &Profile::REAL));

@@ -51,6 +51,15 @@ impl<J: Journal> Machine<J> {
         Ok(report)
     }
 
+    /// Tells of users whose servers are silent: what is sent from here leaves their devices out.
+    fn query_ended(&mut self, number: u64, now: Timestamp, report: &mut Report) {
+        for user in self.facts.ended(number, now) {
+            let text = format!("the server of {user} does not tell their devices: they are left out until it does");
+            let rooms = self.rooms.values().filter(|room| room.is_joined(&user));
+            report.remarks.extend(rooms.map(|room| room.remark(None, Some(&user), "server_silent", &text)));
+        }
+    }
+
     fn answer(
         &mut self,
         ticket: Ticket,
@@ -61,7 +70,7 @@ impl<J: Journal> Machine<J> {
     ) -> Result<(), Error<J::Error>> {
         match ticket {
             Ticket::Keys => self.keys_uploaded(&json_of(response))?,
-            Ticket::Query(number) => self.facts.ended(number, now),
+            Ticket::Query(number) => self.query_ended(number, now, report),
             Ticket::WelcomeBody(hash, sha256) => match media_of(response, &sha256) {
                 Some(bytes) => self.welcome_body(&hash, bytes)?,
                 None => self.welcome_delayed(&hash, now)?,
@@ -252,7 +261,7 @@ impl<J: Journal> Machine<J> {
                 false
             }
             (Ticket::Query(number), _) => {
-                self.facts.ended(number, now);
+                self.query_ended(number, now, report);
                 true
             }
             (Ticket::WelcomeBody(hash, _), _) => {

@@ -14,6 +14,8 @@ use crate::table;
 /// First pause after a query without an answer, and the longest.
 const FIRST_PAUSE: u64 = 5_000;
 const LONGEST_PAUSE: u64 = 300_000;
+/// After so many queries without an answer, some three minutes, a user's server counts as gone.
+const GONE_AFTER: u32 = 6;
 /// Users in one query.
 const MAX_BATCH: usize = 250;
 
@@ -57,6 +59,11 @@ impl FactBook {
     /// Whether the user's server ever answered.
     pub(crate) fn knows(&self, user: &str) -> bool {
         self.users.get(user).is_some_and(|known| known.answered)
+    }
+
+    /// Whether no answer is to be expected soon where none ever came: the user's server may be gone for good.
+    pub(crate) fn is_given_up(&self, user: &str) -> bool {
+        !self.knows(user) && self.attempts.get(user).is_some_and(|(attempts, _)| *attempts >= GONE_AFTER)
     }
 
     /// Whether a first query for this user's newest change is still without any answer, good or bad.
@@ -129,18 +136,23 @@ impl FactBook {
         self.running.iter().map(|(number, users)| (*number, users.as_slice()))
     }
 
-    /// A query ended; users that are still out of date are tried again later.
-    pub(crate) fn ended(&mut self, number: u64, now: Timestamp) {
+    /// A query ended; users that are still out of date are tried again later. Gives those that are given up by this.
+    pub(crate) fn ended(&mut self, number: u64, now: Timestamp) -> Vec<String> {
+        let mut given_up = Vec::new();
         for user in self.running.remove(&number).unwrap_or_default() {
             if self.changed_meanwhile.remove(&user) {
                 continue;
             }
             if self.users.get(&user).is_some_and(|known| known.outdated) {
-                let (attempts, next) = self.attempts.entry(user).or_default();
+                let (attempts, next) = self.attempts.entry(user.clone()).or_default();
                 *next = now.plus((FIRST_PAUSE << (*attempts).min(10)).min(LONGEST_PAUSE));
                 *attempts += 1;
+                if *attempts == GONE_AFTER && !self.knows(&user) {
+                    given_up.push(user);
+                }
             }
         }
+        given_up
     }
 
     /// When the next query may be tried again.

@@ -156,8 +156,9 @@ impl<J: Journal> Machine<J> {
         }
         for (hash, waiting) in &self.welcomes {
             let Some(room) = self.rooms.get(&waiting.content.room).filter(|room| room.is_active()) else { continue };
-            // A stranger who knows the room's name could have much downloaded and kept.
-            if waiting.next > listing.now || !room.is_joined(&waiting.sender) {
+            // A stranger who knows the room's name could have much downloaded and kept. Who sent a Welcome and left since is
+            // none: what was said meanwhile is to be read.
+            if waiting.next > listing.now || !room.knows_member(&waiting.sender) {
                 continue;
             }
             if let Body::Media(media) = &waiting.content.body {

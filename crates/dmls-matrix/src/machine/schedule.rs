@@ -166,10 +166,13 @@ impl<J: Journal> Machine<J> {
 
     /// Whether members or devices of this room changed so lately that nobody answered yet: worth a moment's wait.
     ///
-    /// Users with a leaf whose server never answered this device are neither removed nor sent to before it does.
+    /// Users with a leaf whose server never answered this device are neither removed nor sent to before it does. But a server
+    /// that is gone must not keep anybody silent: after some minutes they are left out like any other that nothing
+    /// vouches for.
     pub(super) fn awaits_facts(&self, room: &Room) -> bool {
         let leaves = room.group.canonical().and_then(|head| room.group.readers(&head)).unwrap_or_default();
-        let mut strangers = leaves.iter().filter(|leaf| room.is_joined(&leaf.user) && !self.facts.knows(&leaf.user));
+        let is_awaited = |user: &str| !self.facts.knows(user) && !self.facts.is_given_up(user);
+        let mut strangers = leaves.iter().filter(|leaf| room.is_joined(&leaf.user) && is_awaited(&leaf.user));
         room.record.members_stale
             || room.joined().any(|(user, _)| self.facts.awaits_first_answer(user))
             || strangers.any(|leaf| leaf.user != self.account.device.user) && defence::on("K5")

@@ -26,14 +26,16 @@ impl Room {
         let user = event.state_key?;
         let joined = text(event.content, "membership")? == "join";
         let old = self.members.get(user).cloned();
-        if old.as_ref().is_some_and(|old| old.event == event.event_id) {
+        let is_same = old.as_ref().is_some_and(|old| old.event == event.event_id);
+        // A list without the user may have been wrong: then the same event says something new.
+        if is_same && old.as_ref().is_some_and(|old| old.joined == joined) {
             return None;
         }
         // Another branch of the room's history: the resolved state may differ from the timeline's last word.
-        if old.as_ref().is_some_and(|old| replaced(event) != Some(&old.event)) {
+        if !is_same && old.as_ref().is_some_and(|old| replaced(event) != Some(&old.event)) {
             self.ask_for_members();
         }
-        let stays = joined && old.as_ref().is_some_and(|old| old.joined) && !rejoined(event);
+        let stays = joined && (is_same || old.as_ref().is_some_and(|old| old.joined) && !rejoined(event));
         let since = old.as_ref().filter(|_| stays).map_or(event.event_id, |old| old.since.as_str()).to_owned();
         let left = old.is_some_and(|old| old.joined) && !stays;
         self.set_member(user, Member { joined, event: event.event_id.to_owned(), since });
@@ -49,14 +51,14 @@ impl Room {
         self.desired_stale = true;
     }
 
-    /// The whole list of members as the server has it: whoever is not joined there has left.
+    /// The whole list of members as the server has it. Whoever is not there may not read; but no event says that they left,
+    /// so that is the cause of nothing.
     pub(crate) fn take_all_members(&mut self, events: &[RawEvent<'_>]) -> Vec<Departure> {
-        let mut departures: Vec<_> = events.iter().filter_map(|event| self.take_member(event)).collect();
+        let departures: Vec<_> = events.iter().filter_map(|event| self.take_member(event)).collect();
         let named = |user: &String| events.iter().any(|event| event.state_key == Some(user));
         let gone: Vec<_> = self.members.iter().filter(|(user, member)| member.joined && !named(user)).collect();
         let gone: Vec<_> = gone.into_iter().map(|(user, member)| (user.clone(), member.clone())).collect();
         for (user, member) in gone {
-            departures.push(Departure { user: user.clone(), event: member.event.clone() });
             self.set_member(&user, Member { joined: false, ..member });
         }
         self.record.edit().members_stale = false;
@@ -84,6 +86,11 @@ impl Room {
 
     pub(crate) fn is_joined(&self, user: &str) -> bool {
         self.members.get(user).is_some_and(|member| member.joined)
+    }
+
+    /// Whether a user is joined or, by what the server says, was or was invited.
+    pub(crate) fn knows_member(&self, user: &str) -> bool {
+        self.members.contains_key(user)
     }
 
     /// Whether a device is in D, by what is known of its user's devices.

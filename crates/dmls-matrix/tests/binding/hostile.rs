@@ -440,3 +440,68 @@ fn a_join_that_new_join_rules_undo_is_asked_for() {
         assert_eq!(world.leaves(name, &room), ["alice", "bob"]);
     }
 }
+
+/// Alice's server once gives a list of members without Bob, then the right one: Bob is a member as before.
+#[test]
+fn a_member_list_that_was_wrong_once_locks_nobody_out() {
+    let (mut world, room) = alice_and_bob();
+    let (alice, bob) = (world.device("alice"), user("bob", "two.test"));
+    let rules = |rule: &str| json!({ "join_rule": rule });
+    world.net.post(&alice, &room.0, "m.room.join_rules", Some(""), rules("public"), None);
+    world.settle();
+    let kept = world.net.servers.get_mut("one.test").unwrap().forget_member(&room.0, &bob).unwrap();
+    world.net.post(&alice, &room.0, "m.room.join_rules", Some(""), rules("invite"), None);
+    world.settle();
+    assert_eq!(world.leaves("alice", &room), ["alice"]);
+    world.net.servers.get_mut("one.test").unwrap().recall_member(&room.0, &bob, kept);
+    world.net.post(&alice, &room.0, "m.room.join_rules", Some(""), rules("public"), None);
+    world.settle();
+    for _ in 0..10 {
+        world.now += 60_000;
+        world.settle();
+    }
+    assert_eq!(world.leaves("alice", &room), ["alice", "bob"]);
+    world.send("alice", &room, "for Bob too");
+    world.settle();
+    assert!(world.transcript("bob", &room).contains(&"for Bob too".to_owned()));
+}
+
+/// Bob's server is gone for good before Carol's ever heard of it. She is silent for some minutes and no longer, says whom
+/// she leaves out, and is read.
+#[test]
+fn a_dead_server_silences_no_newcomer() {
+    let mut world = World::new(&["one.test", "two.test", "three.test"]);
+    let (bob, carol) = (user("bob", "two.test"), user("carol", "three.test"));
+    world.net.cut("two.test", "three.test");
+    world.add("alice", &user("alice", "one.test"), Endorsement::Endorsed);
+    world.add("bob", &bob, Endorsement::Endorsed);
+    world.settle();
+    let room = world.create("alice", "!room");
+    world.invite("alice", &room, &bob);
+    world.settle();
+    world.join("bob", &room);
+    world.settle();
+    world.net.cut("one.test", "two.test");
+    world.client("bob").online = false;
+    world.add("carol", &carol, Endorsement::Endorsed);
+    world.settle();
+    // Server three learns the room's state when Carol joins by server one.
+    for (number, member) in (0..).zip(world.net.servers["one.test"].members(&room.0)) {
+        let who = member["state_key"].as_str().unwrap().to_owned();
+        world.net.servers.get_mut("three.test").unwrap().recall_member(&room.0, &who, (number, member));
+    }
+    world.invite("alice", &room, &carol);
+    world.settle();
+    world.join("carol", &room);
+    world.settle();
+    world.send("carol", &room, "hello?");
+    world.settle();
+    assert!(!world.transcript("alice", &room).contains(&"hello?".to_owned()), "she waits for Bob's server first");
+    for _ in 0..10 {
+        world.now += 30_000;
+        world.settle();
+    }
+    assert!(world.transcript("alice", &room).contains(&"hello?".to_owned()));
+    let told = world.client("carol").remarks.iter().filter(|remark| remark.code == "server_silent").count();
+    assert_eq!(told, 1);
+}

@@ -173,8 +173,13 @@ impl Server {
     }
 
     /// As if state resolution had dropped a user's only member event.
-    pub fn forget_member(&mut self, room: &str, user: &str) {
-        self.state.remove(&(room.to_owned(), "m.room.member".to_owned(), user.to_owned()));
+    pub fn forget_member(&mut self, room: &str, user: &str) -> Option<(u64, Value)> {
+        self.state.remove(&(room.to_owned(), "m.room.member".to_owned(), user.to_owned()))
+    }
+
+    /// What [`Self::forget_member`] gave is the state again, or another server's state is this one's.
+    pub fn recall_member(&mut self, room: &str, user: &str, member: (u64, Value)) {
+        self.state.insert((room.to_owned(), "m.room.member".to_owned(), user.to_owned()), member);
     }
 
     pub fn room_state(&self, room: &str) -> Vec<Value> {

@@ -17,7 +17,7 @@ pub(super) struct Index {
     resolving: Groups<EpochId>,
     adding: Groups<Device>,
     removing: Groups<Device>,
-    held: BTreeSet<(EpochNumber, EpochId)>,
+    held: BTreeSet<EpochId>,
     healing: BTreeSet<EpochId>,
     entries: BTreeSet<(Timestamp, EpochNumber, EpochId)>,
     /// This device's accepted commits.
@@ -47,7 +47,7 @@ impl Index {
             }
         }
         if epoch.held {
-            self.held.insert((epoch.number, id));
+            self.held.insert(id);
         }
         if epoch.entry {
             self.entries.insert((epoch.first_seen, epoch.number, id));
@@ -71,7 +71,7 @@ impl Index {
         for (set, _) in self.by_standing(epoch) {
             set.remove(&id);
         }
-        self.held.remove(&(epoch.number, id));
+        self.held.remove(&id);
         self.entries.remove(&(epoch.first_seen, epoch.number, id));
         self.own.remove(&(epoch.first_seen, id));
     }
@@ -178,9 +178,11 @@ impl Dag {
         self.removing(device).flat_map(|epoch| &epoch.removed).filter(move |removal| removal.device == *device)
     }
 
-    /// Epochs whose secrets are here, the lowest first.
-    pub(crate) fn held(&self) -> impl ExactSizeIterator<Item = EpochId> {
-        self.index.held.iter().map(|(_, id)| *id)
+    /// Epochs whose secrets are here, none before one that it descends from.
+    pub(crate) fn held(&self) -> impl DoubleEndedIterator<Item = EpochId> + ExactSizeIterator {
+        let mut held: Vec<_> = self.index.held.iter().map(|id| (self.generation(id), *id)).collect();
+        held.sort_unstable();
+        held.into_iter().map(|(_, id)| id)
     }
 
     /// This device's deliberate updates that were not outdated.
