@@ -62,7 +62,7 @@ fn script(word: &str) -> Option<Script> {
         return Some(generate(seed.parse().ok()?, &Profile { crypto: Crypto::StandIn, ..Profile::HOSTILE }));
     }
     if let Some(seed) = word.strip_prefix("long:") {
-        return Some(generate(seed.parse().ok()?, &Profile::LONG));
+        return Some(generate(seed.parse().ok()?, &Profile { steps: 4_000, splits: 60, ..Profile::REAL }));
     }
     if let Ok(seed) = word.parse() {
         return Some(generate(seed, &Profile::REAL));

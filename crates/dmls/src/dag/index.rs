@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Dag, Epoch, Removal};
+#[cfg(dmls_mutants)]
+use crate::defence;
 use crate::effect::EpochKind;
 use crate::id::{Device, EpochId, EpochNumber, Timestamp};
 use crate::members::Leaf;
@@ -17,7 +19,8 @@ pub(super) struct Index {
     resolving: Groups<EpochId>,
     adding: Groups<Device>,
     removing: Groups<Device>,
-    held: BTreeSet<EpochId>,
+    /// Epochs whose secrets are here, by their makers' users.
+    held: Groups<String>,
     healing: BTreeSet<EpochId>,
     entries: BTreeSet<(Timestamp, EpochNumber, EpochId)>,
     /// This device's accepted commits.
@@ -47,7 +50,7 @@ impl Index {
             }
         }
         if epoch.held {
-            self.held.insert(id);
+            put(&mut self.held, &epoch.creator.user, id);
         }
         if epoch.entry {
             self.entries.insert((epoch.first_seen, epoch.number, id));
@@ -71,7 +74,7 @@ impl Index {
         for (set, _) in self.by_standing(epoch) {
             set.remove(&id);
         }
-        self.held.remove(&id);
+        take(&mut self.held, &epoch.creator.user, &id);
         self.entries.remove(&(epoch.first_seen, epoch.number, id));
         self.own.remove(&(epoch.first_seen, id));
     }
@@ -179,10 +182,30 @@ impl Dag {
     }
 
     /// Epochs whose secrets are here, none before one that it descends from.
-    pub(crate) fn held(&self) -> impl DoubleEndedIterator<Item = EpochId> + ExactSizeIterator {
-        let mut held: Vec<_> = self.index.held.iter().map(|id| (self.generation(id), *id)).collect();
-        held.sort_unstable();
-        held.into_iter().map(|(_, id)| id)
+    pub(crate) fn held(&self) -> Vec<EpochId> {
+        self.parents_first(self.index.held.values().flatten())
+    }
+
+    /// Those that users made of whose epochs more than so many are held, for each in that order.
+    pub(crate) fn held_beyond(&self, most: usize) -> impl Iterator<Item = Vec<EpochId>> {
+        // A weaker rule for the attack R1: all users' epochs count together.
+        #[cfg(dmls_mutants)]
+        let together = (!defence::on("R1") && self.held().len() > most).then(|| self.held());
+        #[cfg(not(dmls_mutants))]
+        let together = None;
+        let too_many = self.index.held.values().filter(move |epochs| epochs.len() > most);
+        too_many.map(|epochs| self.parents_first(epochs.iter())).chain(together)
+    }
+
+    fn parents_first<'a>(&self, ids: impl Iterator<Item = &'a EpochId>) -> Vec<EpochId> {
+        let mut ids: Vec<_> = ids.map(|id| (self.generation(id), *id)).collect();
+        ids.sort_unstable();
+        ids.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// When an epoch ceased to be the newest of its line; `None` while nobody is known to have built on it or resolved it.
+    pub(crate) fn superseded(&self, id: &EpochId) -> Option<Timestamp> {
+        self.accepted(self.index.namers(id)).map(|epoch| epoch.first_seen).min()
     }
 
     /// This device's deliberate updates that were not outdated.

@@ -22,6 +22,14 @@ impl Generation {
         Self(number.0)
     }
 
+    pub(super) fn to_bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(u64::from_be_bytes(bytes))
+    }
+
     fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }

@@ -19,6 +19,8 @@ const MAX_PAGES: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stub {
     pub(crate) number: EpochNumber,
+    /// Its place among the epochs that this device knows.
+    generation: Generation,
     /// It removed this device.
     pub(crate) removed: bool,
     /// Gives the ids of its children.
@@ -83,6 +85,7 @@ impl Past {
             let Some(stub) = self.stubs.get(id) else { continue };
             out.extend(id.0);
             out.extend(stub.number.0.to_be_bytes());
+            out.extend(stub.generation.to_bytes());
             out.push(stub.removed.into());
             push_vector(&mut out, &stub.proof.confirmed_transcript_hash);
             push_vector(&mut out, &stub.proof.confirmation_tag);
@@ -101,23 +104,25 @@ impl Past {
         let mut ids = Vec::new();
         while !bytes.is_empty() {
             let (id, rest) = bytes.split_at_checked(32)?;
-            let (number, rest) = rest.split_first_chunk::<8>()?;
+            let (number, rest) = rest.split_first_chunk()?;
+            let (generation, rest) = rest.split_first_chunk()?;
             let (removed, rest) = rest.split_first()?;
             bytes = rest;
             let mut vector = || Some(VLBytes::tls_deserialize(&mut bytes).ok()?.as_slice().to_vec());
             let proof = BaseProof { confirmed_transcript_hash: vector()?, confirmation_tag: vector()? };
             let id = EpochId::parse(id)?;
             ids.push(id);
-            let stub = Stub { number: EpochNumber(u64::from_be_bytes(*number)), removed: *removed != 0, proof };
+            let number = EpochNumber(u64::from_be_bytes(*number));
+            let stub = Stub { number, generation: Generation::from_bytes(*generation), removed: *removed != 0, proof };
             self.stubs.insert(id, stub);
         }
         self.pages.insert(number, ids);
         Some(())
     }
 
-    fn keep(&mut self, epoch: &Epoch) {
-        let removed = epoch.own_leaf.is_none();
-        self.stubs.insert(epoch.id, Stub { number: epoch.number, removed, proof: epoch.proof.clone() });
+    fn keep(&mut self, epoch: &Epoch, generation: Generation) {
+        let (number, removed, proof) = (epoch.number, epoch.own_leaf.is_none(), epoch.proof.clone());
+        self.stubs.insert(epoch.id, Stub { number, generation, removed, proof });
     }
 
     fn turn_page(&mut self, ids: Vec<EpochId>) -> (u32, Option<u32>) {
@@ -207,15 +212,11 @@ impl Dag {
                 self.past.joined.get_or_insert(Joined { epoch: *id, base: epoch.base.as_ref().map(|base| base.id) });
             }
             self.past.returned |= is_return(&epoch);
-            self.past.keep(&epoch);
+            self.past.keep(&epoch, node.lineage.generation);
             epochs.push(epoch);
         }
         for child in ids.iter().flat_map(|id| self.index.children(id).copied()).collect::<Vec<_>>() {
             self.index.set_dropped(&child, Vec::new());
-        }
-        // What follows for the others is what would follow if they were read back now.
-        for heir in ids.iter().flat_map(|id| self.index.namers(id).copied()).collect::<BTreeSet<_>>() {
-            self.trace(&heir);
         }
         if let Some(newest) = epochs.iter().max_by_key(|epoch| (epoch.number, epoch.id)) {
             self.past.floor = newest.members.clone();
@@ -238,7 +239,7 @@ impl Dag {
     }
 
     pub(super) fn stub_generation(&self, id: &EpochId) -> Option<Generation> {
-        self.past.get(id).map(|stub| Generation::of(stub.number))
+        self.past.get(id).map(|stub| stub.generation)
     }
 }
 

@@ -407,7 +407,7 @@ fn step_with(story: &mut Story, brief: &mut Dag) {
         }
     }
     brief.set_desired(story.dag.desired().clone());
-    let held: Vec<_> = story.dag.held().filter(|id| !story.dag.is_head(id)).collect();
+    let held: Vec<_> = story.dag.held().into_iter().filter(|id| !story.dag.is_head(id)).collect();
     for id in held.iter().rev().skip(3) {
         for dag in [&mut story.dag, &mut *brief] {
             dag.change(id, |epoch| epoch.held = false);

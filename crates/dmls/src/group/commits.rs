@@ -443,7 +443,7 @@ impl Group {
             base: Some(data.base),
             resolves: data.resolves,
         };
-        self.insert(epoch, entered, Some(&arrived.bytes), batch);
+        self.insert(epoch, entered, Some(&arrived.bytes), now, batch);
         Look::Accepted(id)
     }
 

@@ -38,7 +38,7 @@ impl Group {
         let mut epoch = self.entry_epoch(&entered, members, None, EpochKind::Genesis, self.own.device().clone(), now);
         epoch.own = true;
         let mut batch = Batch::default();
-        self.insert(epoch, Some(entered), None, &mut batch);
+        self.insert(epoch, Some(entered), None, now, &mut batch);
         self.note_due(now, &mut batch);
         Ok(batch.done(Verdict::Applied(Applied::Joined { epoch: id })))
     }
@@ -158,7 +158,7 @@ impl Group {
             self.dag = Dag::of(Vec::new(), Past::default(), self.dag.desired().clone()).unwrap_or_default();
             self.held = crate::held::HeldEpochs::new(super::records::prefix(&self.id));
         }
-        self.insert(epoch, Some(entered), Some(&welcome.commit), batch);
+        self.insert(epoch, Some(entered), Some(&welcome.commit), now, batch);
         Ok(Verdict::Applied(Applied::Joined { epoch: id }))
     }
 

@@ -67,7 +67,9 @@ pub struct Settings {
     pub silence: u64,
     /// Epochs that are known in full; of older ones by which nothing is decided any more a stub remains.
     pub max_known: usize,
-    /// Epochs that are held to process late commits and messages.
+    /// Milliseconds for which an epoch that is no head is held to process late commits and messages.
+    pub window: u64,
+    /// Epochs of one user that are no heads and are held, at most.
     pub max_held: usize,
     /// Milliseconds before a device that cannot follow the others comes back by external commit.
     pub rejoin_after: u64,
@@ -85,7 +87,8 @@ impl Default for Settings {
             patience_most: 30 * 24 * 3_600_000,
             silence: 3_600_000,
             max_known: 512,
-            max_held: 64,
+            window: 7 * 24 * 3_600_000,
+            max_held: 512,
             rejoin_after: 60_000,
             rejoin_pause: 600_000,
         }
@@ -120,6 +123,8 @@ pub struct Group {
     /// When something first became due; traffic does not push it.
     due_since: Option<Timestamp>,
     turns: turns::Turns,
+    /// When it was last asked which epochs are held for too long.
+    retained: Option<Timestamp>,
     /// The epoch this device last sent in, to tell others what it left.
     last_sent: Option<EpochId>,
     /// When the host was in touch, to within half of `silence`; kept only while something waits.
@@ -163,6 +168,7 @@ impl Group {
             departures: BTreeMap::new(),
             due_since: None,
             turns: turns::Turns::default(),
+            retained: None,
             last_sent: None,
             heard: None,
         }
@@ -193,7 +199,10 @@ impl Group {
             Input::MergeReply { epoch, value, from: _ } => self.take_merge_reply(&epoch, &value, now, &mut batch)?,
             Input::MergeRequest { epoch, from } => self.answer_merge_request(epoch, from, &mut batch),
             Input::CommitRequest { epochs, from } => self.answer_commit_request(&epochs, from, &mut batch),
-            Input::Tick => Verdict::Applied(Applied::Fact),
+            Input::Tick => {
+                self.retain(now, &mut batch);
+                Verdict::Applied(Applied::Fact)
+            }
         };
         self.note_heard(now, &mut batch);
         self.settle_expired(now, &mut batch);

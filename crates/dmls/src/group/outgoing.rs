@@ -251,7 +251,7 @@ impl Group {
         let mut batch = Batch::default();
         let id = epoch.id;
         self.turns.hear(&epoch.creator, now);
-        self.insert(epoch, Some(entered), Some(&commit.bytes), &mut batch);
+        self.insert(epoch, Some(entered), Some(&commit.bytes), now, &mut batch);
         batch.publish.push(Publish::Commit(Box::new(commit)));
         self.release_waiting(id, now, &mut batch)?;
         self.note_due(now, &mut batch);

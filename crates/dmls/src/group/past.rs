@@ -40,7 +40,7 @@ impl Group {
     /// past of a room for ever by one of them. `false` if there is none.
     fn let_aside_go(&mut self, batch: &mut Batch) -> bool {
         let heads: Vec<_> = eligible(&self.dag).into_iter().map(|head| head.id).collect();
-        let held = self.dag.held().collect();
+        let held = self.dag.held().into_iter().collect();
         let used = self.dag.among_ancestors(&held, heads.iter().copied());
         let aside: Vec<_> = held.difference(&used).copied().collect();
         if heads.is_empty() {

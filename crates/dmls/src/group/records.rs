@@ -45,6 +45,9 @@ pub(crate) const CLOSED: Table = Table("dmls.closed");
 
 const VERSION: u8 = 1;
 
+/// Whether epochs have been held for long enough is asked again after so many milliseconds.
+const LOOK_AGAIN: u64 = 3_600_000;
+
 /// What the key of D ends with.
 const DESIRED: &[u8] = b"D";
 
@@ -368,7 +371,14 @@ impl Group {
     }
 
     /// Keeps a new epoch: stub, state and commit, in one transaction with everything else of the batch.
-    pub(super) fn insert(&mut self, epoch: Epoch, entered: Option<Entered>, commit: Option<&[u8]>, batch: &mut Batch) {
+    pub(super) fn insert(
+        &mut self,
+        epoch: Epoch,
+        entered: Option<Entered>,
+        commit: Option<&[u8]>,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) {
         let id = epoch.id;
         if self.dag.is_empty() {
             self.dag.set_floor(epoch.members.clone());
@@ -384,7 +394,7 @@ impl Group {
             batch.writes.push(self.commit_record(&id, commit));
         }
         self.open_again(&id, batch);
-        self.retain(batch);
+        self.retain(now, batch);
         self.settle_past(batch);
         #[cfg(dmls_mutants)]
         if !defence::on("F4") {
@@ -401,15 +411,33 @@ impl Group {
         losers.iter().for_each(|id| self.let_go(id, batch));
     }
 
-    /// Lets the oldest epochs go that are no heads, beyond the number that may be held (SPEC §7.6).
-    fn retain(&mut self, batch: &mut Batch) {
-        if self.dag.held().len() <= self.settings.max_held {
+    /// Lets epochs go that ceased to be heads long ago, and of a user's beyond the number that may be held the earliest:
+    /// whoever makes many pushes out only their own (SPEC §7.6).
+    pub(super) fn retain(&mut self, now: Timestamp, batch: &mut Batch) {
+        let most = self.settings.max_held;
+        let mut going = self.expired(now);
+        // Not one for one, or each commit would look through all of them.
+        let beyond: Vec<_> = self.dag.held_beyond(most + most / 8).collect();
+        if going.is_empty() && beyond.is_empty() {
             return;
         }
         let heads: BTreeSet<EpochId> = self.dag.head_ids().copied().collect();
-        let held: Vec<_> = self.dag.held().filter(|id| !heads.contains(id)).collect();
-        let excess = held.len().saturating_sub(self.settings.max_held);
-        held[..excess].iter().for_each(|id| self.let_go(id, batch));
+        for epochs in beyond {
+            let old: Vec<_> = epochs.into_iter().filter(|id| !heads.contains(id)).collect();
+            going.extend(&old[..old.len().saturating_sub(most)]);
+        }
+        going.iter().filter(|id| !heads.contains(id)).for_each(|id| self.let_go(id, batch));
+    }
+
+    /// Held epochs whose time is over, if that was not asked lately.
+    fn expired(&mut self, now: Timestamp) -> BTreeSet<EpochId> {
+        if self.retained.is_some_and(|at| (at..at.plus(LOOK_AGAIN)).contains(&now)) {
+            return BTreeSet::new();
+        }
+        self.retained = Some(now);
+        let is_over =
+            |id: &EpochId| self.dag.superseded(id).is_some_and(|since| since.plus(self.settings.window) <= now);
+        self.dag.held().into_iter().filter(is_over).collect()
     }
 
     pub(super) fn let_go(&mut self, id: &EpochId, batch: &mut Batch) {

@@ -11,10 +11,11 @@ use dmls::input::Input;
 use crate::world::{Event, World};
 
 const KNOWN: usize = 16;
+const HOUR: u64 = 3_600_000;
 
-/// Alice and Bob on side 1, Carol and Dan on side 2; they hold four old epochs and know sixteen.
+/// Alice and Bob on side 1, Carol and Dan on side 2; they hold old epochs for an hour and know sixteen.
 fn forgetful() -> World {
-    World::four(Settings { max_held: 4, max_known: KNOWN, ..Settings::default() })
+    World::four(Settings { window: HOUR, max_known: KNOWN, ..Settings::default() })
 }
 
 /// Whether a device knows an epoch as a stub.
@@ -23,11 +24,12 @@ fn is_stub(world: &World, name: &str, epoch: &EpochId) -> bool {
     group.knows(epoch) && group.epoch(epoch).is_none()
 }
 
-/// Each of these commits, and all take it in, so many times; now and then somebody is restarted.
+/// Each of these commits, and all take it in, so many times, every hour; now and then somebody is restarted.
 fn go_on(world: &mut World, names: &[&str], times: usize) {
     for turn in 0..times {
         world.commit(names[turn % names.len()], true);
         names.iter().for_each(|name| world.take_in(name));
+        world.tick(HOUR);
         if turn % 10 == 9 {
             world.restart(names[turn / 10 % names.len()]);
         }

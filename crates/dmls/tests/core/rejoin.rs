@@ -140,7 +140,7 @@ fn the_way_back_leads_to_what_was_built_since() {
 #[test]
 fn who_let_the_base_go_comes_back() {
     let mut world = four();
-    let narrow = Settings { max_held: 1, ..Settings::default() };
+    let narrow = Settings { max_held: 0, ..Settings::default() };
     let peer = world.peers.get_mut("alice").unwrap();
     peer.group = Group::load(room(), peer.own.clone(), narrow, &peer.store).unwrap();
     world.cut();

@@ -276,12 +276,18 @@ fn a_removal_with_cause_stays_buried_when_its_user_returns() {
 #[test]
 fn old_epochs_are_let_go() {
     let mut world = group_of(&[("alice", 1), ("bob", 1)]);
+    world.settings = Settings { max_held: 7, ..Settings::default() };
+    world.restart("alice");
     let first = world.canonical("alice").unwrap();
-    for _ in 0..Settings::default().max_held + 6 {
+    world.commit("bob", true);
+    world.take_in("alice");
+    let of_bob = world.canonical("alice").unwrap();
+    for _ in 0..13 {
         world.commit("alice", true);
     }
-    let held = world.peers["alice"].group.epochs().into_iter().filter(|epoch| epoch.held).count();
-    assert_eq!(held, Settings::default().max_held + 1, "and the head");
+    let held = |world: &World| world.peers["alice"].group.epochs().into_iter().filter(|epoch| epoch.held).count();
+    assert_eq!(held(&world), 9, "seven of Alice's, one of Bob's, and the head");
+    assert!(world.peers["alice"].group.holds(&of_bob), "nobody pushes out what others made");
     assert!(!world.peers["alice"].group.epoch(&first).unwrap().held);
     for table in ["dmls.secrets", "dmls.ratchet"] {
         let values = world.peers["alice"].store.scan(Table(table), b"").unwrap();
@@ -291,6 +297,10 @@ fn old_epochs_are_let_go() {
     }
     world.restart("alice");
     assert!(!world.peers["alice"].group.epoch(&first).unwrap().held);
+    // Time ends it for all that is no head, also where nothing more happens.
+    world.tick(8 * 86_400_000);
+    world.input("alice", Input::Tick);
+    assert_eq!(held(&world), 1);
 }
 
 /// A tree node, a secret, a commit or a key package that is not what was written there is an error at once
@@ -324,7 +334,7 @@ fn defaults_are_as_specified() {
     let settings = Settings::default();
     assert_eq!((settings.slot, settings.grace, settings.patience), (500, 30_000, 86_400_000));
     assert_eq!((settings.patience_most, settings.silence), (30 * 86_400_000, 3_600_000));
-    assert_eq!((settings.max_held, settings.max_known), (64, 512));
+    assert_eq!((settings.max_held, settings.max_known, settings.window), (512, 512, 604_800_000));
     assert_eq!(settings.commit_limit, 47_000);
 }
 
