@@ -144,6 +144,14 @@ pub enum Notice {
         /// Where it was seen.
         epoch: EpochId,
     },
+    /// A device came back by external commit, in place of a leaf that it had: it could not follow the others, or somebody
+    /// else has its keys.
+    Returned {
+        /// Who.
+        device: Device,
+        /// Where.
+        epoch: EpochId,
+    },
     /// A sender knows heads that this device does not: something was held back or is late.
     UnknownHeads {
         /// Who.

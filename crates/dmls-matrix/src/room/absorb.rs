@@ -111,6 +111,11 @@ impl Room {
             Notice::Clone { epoch } => {
                 ("clone", None, format!("this device's own leaf did something in {epoch} that this device did not do"))
             }
+            Notice::Returned { device, epoch } => (
+                "returned",
+                Some(device),
+                format!("{device} came back in {epoch} with a new leaf: it could not follow, or somebody has its keys"),
+            ),
             Notice::UnknownHeads { device, count } => {
                 ("unknown_heads", Some(device), format!("{device} knows {count} heads that are not known here yet"))
             }

@@ -68,7 +68,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         id: "F10",
         attack: "a thief finds epochs from before the horizon",
-        defence: "epochs beyond the number that may be held are deleted",
+        defence: "epochs that ceased to be heads a week ago are deleted",
         run: healing::horizon,
     },
     Attack {

@@ -17,6 +17,7 @@ mod h;
 mod i;
 mod k;
 mod p;
+mod r;
 mod rooms;
 mod s;
 mod scene;
@@ -32,15 +33,25 @@ mod z;
 use attack::{Attack, Elsewhere, Later, report};
 
 /// All attacks that can be tried on what exists.
-const ATTACKS: &[&[Attack]] =
-    &[f::ATTACKS, i::ATTACKS, x::ATTACKS, k::ATTACKS, s::ATTACKS, d::ATTACKS, p::ATTACKS, z::ATTACKS, c::ATTACKS];
+const ATTACKS: &[&[Attack]] = &[
+    f::ATTACKS,
+    i::ATTACKS,
+    x::ATTACKS,
+    k::ATTACKS,
+    s::ATTACKS,
+    d::ATTACKS,
+    p::ATTACKS,
+    z::ATTACKS,
+    c::ATTACKS,
+    r::ATTACKS,
+];
 
 /// Attacks whose defence plain tests show.
 const ELSEWHERE: &[&[Elsewhere]] =
-    &[i::ELSEWHERE, x::ELSEWHERE, s::ELSEWHERE, d::ELSEWHERE, p::ELSEWHERE, z::ELSEWHERE, c::ELSEWHERE];
+    &[i::ELSEWHERE, x::ELSEWHERE, s::ELSEWHERE, d::ELSEWHERE, p::ELSEWHERE, z::ELSEWHERE, c::ELSEWHERE, r::ELSEWHERE];
 
 /// Attacks on what does not exist yet.
-const LATER: &[&[Later]] = &[k::LATER, h::LATER, s::LATER, d::LATER, p::LATER, z::LATER, c::LATER];
+const LATER: &[&[Later]] = &[k::LATER, h::LATER, s::LATER, d::LATER, p::LATER, z::LATER, c::LATER, r::LATER];
 
 fn main() -> std::process::ExitCode {
     let filters: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();

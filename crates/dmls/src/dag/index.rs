@@ -188,9 +188,9 @@ impl Dag {
 
     /// Those that users made of whose epochs more than so many are held, for each in that order.
     pub(crate) fn held_beyond(&self, most: usize) -> impl Iterator<Item = Vec<EpochId>> {
-        // A weaker rule for the attack R1: all users' epochs count together.
+        // A weaker rule for the attack R4: all users' epochs count together.
         #[cfg(dmls_mutants)]
-        let together = (!defence::on("R1") && self.held().len() > most).then(|| self.held());
+        let together = (!defence::on("R4") && self.held().len() > most).then(|| self.held());
         #[cfg(not(dmls_mutants))]
         let together = None;
         let too_many = self.index.held.values().filter(move |epochs| epochs.len() > most);
@@ -203,9 +203,9 @@ impl Dag {
         ids.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// When an epoch ceased to be the newest of its line; `None` while nobody is known to have built on it or resolved it.
-    pub(crate) fn superseded(&self, id: &EpochId) -> Option<Timestamp> {
-        self.accepted(self.index.namers(id)).map(|epoch| epoch.first_seen).min()
+    /// How old the group was when an epoch ceased to be the newest of its line; `None` while nobody is known to have built on it or resolved it.
+    pub(crate) fn superseded(&self, id: &EpochId) -> Option<u64> {
+        self.accepted(self.index.namers(id)).map(|epoch| epoch.age).min()
     }
 
     /// This device's deliberate updates that were not outdated.

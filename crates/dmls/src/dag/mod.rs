@@ -58,6 +58,8 @@ pub(crate) struct Epoch {
     pub(crate) added: Vec<Device>,
     pub(crate) removed: Vec<Removal>,
     pub(crate) first_seen: Timestamp,
+    /// How old the group was then, as far as this device lived through it (SPEC §7.6).
+    pub(crate) age: u64,
     /// This device's leaf; `None` when the epoch removed it.
     pub(crate) own_leaf: Option<LeafIndex>,
     /// This device made it.

@@ -93,6 +93,7 @@ impl Story {
             added,
             removed,
             first_seen: Timestamp(self.made.into()),
+            age: 0,
             own,
             healing: own && kind != EpochKind::External && self.chances.one_in(2),
             entry: base.is_none() || own && kind == EpochKind::External,

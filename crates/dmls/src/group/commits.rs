@@ -407,8 +407,11 @@ impl Group {
         }
         let creator = processed.committer.device.clone();
         self.turns.hear(&creator, now);
-        if creator == *self.own.device() && processed.entered.is_some() {
+        let returned = sender_is_new(&arrived.bytes) && processed.removed.iter().any(|leaf| leaf.device == creator);
+        if creator == *self.own.device() && (processed.entered.is_some() || defence::on("R6")) {
             batch.notices.push(Notice::Clone { epoch: id });
+        } else if returned && defence::on("R6") {
+            batch.notices.push(Notice::Returned { device: creator.clone(), epoch: id });
         }
         let equivocation = self.note_equivocation(&data, &creator, id, batch);
         let Processed { committer: _, added, removed, members, entered } = processed;
@@ -430,6 +433,7 @@ impl Group {
             added: added.iter().map(|leaf| leaf.device.clone()).collect(),
             removed: removals(&data.changes, &removed),
             first_seen: now,
+            age: 0,
             own_leaf,
             own: false,
             healing: false,
@@ -517,12 +521,13 @@ impl Group {
         &mut self,
         epoch: &EpochId,
         value: &[u8],
+        from: Device,
         now: Timestamp,
         batch: &mut Batch,
     ) -> Result<Verdict, GroupError> {
         let waits = |on: &On| matches!(on, On::MergeValue { epoch: waiting, .. } if waiting == epoch);
         let found = self.pending.iter().find(|(_, waiting)| waits(&waiting.on)).map(|(key, _)| *key);
-        let Some(key) = found else { return Ok(Verdict::Known) };
+        let Some(key) = found.filter(|_| self.may_answer(*epoch, from)) else { return Ok(Verdict::Known) };
         let Some(answered) = Secret::parse(value) else { return Ok(rejected(Reason::Malformed, None)) };
         let Some(waiting) = self.pending.get(&key).cloned() else { return Ok(Verdict::Known) };
         let arrived = Arrived {
@@ -535,6 +540,7 @@ impl Group {
         match self.look_at(&arrived, now, batch)? {
             Look::Accepted(epoch) => {
                 self.pending.remove(&key);
+                self.answered.retain(|(answered, _)| *answered != epoch);
                 batch.writes.push(self.forget_waiting(&key));
                 let verdict = Verdict::Applied(Applied::Commit { epoch });
                 batch.settled.push(Settled { locator: waiting.locator, verdict });
@@ -544,6 +550,12 @@ impl Group {
             Look::Refused(reason, _) => Ok(rejected(reason, None)),
             Look::Known | Look::Wait(_) => Ok(Verdict::Known),
         }
+    }
+
+    /// Who may know M is believed once for each epoch: a wrong value costs a look at the commit.
+    fn may_answer(&mut self, epoch: EpochId, from: Device) -> bool {
+        let member = self.who_may_know().contains(&from);
+        (member && self.answered.insert((epoch, from))) || !defence::on("R15")
     }
 
     /// M goes to whom it belongs: the asker must be in the base and in the merged epoch (SPEC §3.9).
@@ -598,9 +610,13 @@ pub(super) fn blame(base: &Epoch, sender: CommitSender) -> Option<Device> {
     base.members.get(LeafIndex(index)).map(|leaf| leaf.device.clone())
 }
 
+/// Whether this is an external commit.
+fn sender_is_new(bytes: &[u8]) -> bool {
+    CommitFrame::parse(bytes).is_ok_and(|frame| frame.sender == CommitSender::New)
+}
+
 fn kind_of(data: &CommitData, bytes: &[u8]) -> EpochKind {
-    let external = CommitFrame::parse(bytes).is_ok_and(|frame| frame.sender == CommitSender::New);
-    match (external, data.resolves.is_empty()) {
+    match (sender_is_new(bytes), data.resolves.is_empty()) {
         (true, _) => EpochKind::External,
         (false, true) => EpochKind::Commit,
         (false, false) => EpochKind::Merge,

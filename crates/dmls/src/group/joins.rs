@@ -69,6 +69,7 @@ impl Group {
             added: changed(Change::Add).into_iter().map(|change| change.device).collect(),
             removed: changed(Change::Remove).into_iter().map(removal).collect(),
             first_seen: now,
+            age: 0,
             own_leaf: Some(LeafIndex(entered.epoch.own())),
             own: false,
             healing: false,

@@ -123,8 +123,11 @@ pub struct Group {
     /// When something first became due; traffic does not push it.
     due_since: Option<Timestamp>,
     turns: turns::Turns,
-    /// When it was last asked which epochs are held for too long.
-    retained: Option<Timestamp>,
+    /// Who answered with the merge value of which epoch.
+    answered: BTreeSet<(EpochId, Device)>,
+    /// How old it was when it was last asked which epochs are held for too long.
+    retained: Option<u64>,
+    age: records::Age,
     /// The epoch this device last sent in, to tell others what it left.
     last_sent: Option<EpochId>,
     /// When the host was in touch, to within half of `silence`; kept only while something waits.
@@ -168,7 +171,9 @@ impl Group {
             departures: BTreeMap::new(),
             due_since: None,
             turns: turns::Turns::default(),
+            answered: BTreeSet::new(),
             retained: None,
+            age: records::Age::default(),
             last_sent: None,
             heard: None,
         }
@@ -196,7 +201,7 @@ impl Group {
             }
             Input::Published { epoch, locator } => self.take_published(&epoch, locator, &mut batch),
             Input::Abandoned { epoch } => self.take_abandoned(&epoch, &mut batch),
-            Input::MergeReply { epoch, value, from: _ } => self.take_merge_reply(&epoch, &value, now, &mut batch)?,
+            Input::MergeReply { epoch, value, from } => self.take_merge_reply(&epoch, &value, from, now, &mut batch)?,
             Input::MergeRequest { epoch, from } => self.answer_merge_request(epoch, from, &mut batch),
             Input::CommitRequest { epochs, from } => self.answer_commit_request(&epochs, from, &mut batch),
             Input::Tick => {

@@ -219,6 +219,7 @@ impl Group {
             added: decision.adds.keys().cloned().collect(),
             removed: decision.removes.into_iter().map(removed).collect(),
             first_seen: now,
+            age: 0,
             own_leaf: Some(LeafIndex(entered.epoch.own())),
             own: true,
             healing: decision.update,

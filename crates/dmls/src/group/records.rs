@@ -48,8 +48,26 @@ const VERSION: u8 = 1;
 /// Whether epochs have been held for long enough is asked again after so many milliseconds.
 const LOOK_AGAIN: u64 = 3_600_000;
 
+const DAY: u64 = 24 * 3_600_000;
+
 /// What the key of D ends with.
 const DESIRED: &[u8] = b"D";
+
+/// How long this device lived with a group. What clocks say alone must not end anything: they are set wrong, and a device
+/// that was away has not yet heard what came of the epochs that it holds.
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Age {
+    /// Milliseconds; of a time in which nothing happened a day at most.
+    lived: u64,
+    at: Option<Timestamp>,
+}
+
+impl Age {
+    fn grow(&mut self, now: Timestamp) {
+        let since = self.at.map_or(0, |at| now.0.saturating_sub(at.0));
+        (self.lived, self.at) = (self.lived.saturating_add(since.min(DAY)), Some(now));
+    }
+}
 
 /// Message counts of one epoch.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
@@ -65,6 +83,7 @@ struct GroupRecord {
     heard: Option<Timestamp>,
     joined: Option<Joined>,
     returned: bool,
+    age: Age,
 }
 
 /// What is known of an epoch, under its EpochId. It is written with every commit, and again as the epoch ages: what is empty is left out.
@@ -87,6 +106,7 @@ struct EpochRecord {
     removed: Vec<Removal>,
     #[serde(rename = "seen")]
     first_seen: Timestamp,
+    age: u64,
     #[serde(rename = "leaf")]
     own_leaf: Option<LeafIndex>,
     marks: Marks,
@@ -197,6 +217,7 @@ impl EpochRecord {
             added: epoch.added,
             removed: epoch.removed,
             first_seen: epoch.first_seen,
+            age: epoch.age,
             own_leaf: epoch.own_leaf,
         }
     }
@@ -227,6 +248,7 @@ impl EpochRecord {
             added: self.added,
             removed: self.removed,
             first_seen: self.first_seen,
+            age: self.age,
             own_leaf: self.own_leaf,
             own: self.marks.has(Marks::OWN),
             healing: self.marks.has(Marks::HEALING),
@@ -296,6 +318,7 @@ impl Group {
             heard: self.heard,
             joined: self.dag.past().joined,
             returned: self.dag.past().returned,
+            age: self.age,
         };
         Write::put(GROUP, self.prefix(), to_record(VERSION, &record))
     }
@@ -384,7 +407,8 @@ impl Group {
             self.dag.set_floor(epoch.members.clone());
             batch.writes.extend(self.floor_records(&Members::default()));
         }
-        self.dag.insert(epoch);
+        self.age.grow(now);
+        self.dag.insert(Epoch { age: self.age.lived, ..epoch });
         batch.writes.extend(self.epoch_record(&id));
         if let Some(entered) = entered {
             batch.writes.extend(self.held.hold(id, entered));
@@ -415,7 +439,7 @@ impl Group {
     /// whoever makes many pushes out only their own (SPEC §7.6).
     pub(super) fn retain(&mut self, now: Timestamp, batch: &mut Batch) {
         let most = self.settings.max_held;
-        let mut going = self.expired(now);
+        let mut going = self.expired(now, batch);
         // Not one for one, or each commit would look through all of them.
         let beyond: Vec<_> = self.dag.held_beyond(most + most / 8).collect();
         if going.is_empty() && beyond.is_empty() {
@@ -430,13 +454,17 @@ impl Group {
     }
 
     /// Held epochs whose time is over, if that was not asked lately.
-    fn expired(&mut self, now: Timestamp) -> BTreeSet<EpochId> {
-        if self.retained.is_some_and(|at| (at..at.plus(LOOK_AGAIN)).contains(&now)) {
+    fn expired(&mut self, now: Timestamp, batch: &mut Batch) -> BTreeSet<EpochId> {
+        self.age.grow(now);
+        let age = self.age.lived;
+        if self.retained.is_some_and(|at| age < at.saturating_add(LOOK_AGAIN)) {
             return BTreeSet::new();
         }
-        self.retained = Some(now);
-        let is_over =
-            |id: &EpochId| self.dag.superseded(id).is_some_and(|since| since.plus(self.settings.window) <= now);
+        self.retained = Some(age);
+        batch.writes.push(self.group_record());
+        let is_over = |id: &EpochId| {
+            self.dag.superseded(id).is_some_and(|since| since.saturating_add(self.settings.window) <= age)
+        };
         self.dag.held().into_iter().filter(is_over).collect()
     }
 
@@ -467,6 +495,7 @@ impl Group {
             this.due_since = record.due_since;
             this.last_sent = record.last_sent;
             this.heard = record.heard;
+            this.age = record.age;
             (past.joined, past.returned) = (record.joined, record.returned);
         }
         for (key, bytes) in scan(records, DEPARTURE, &prefix)? {

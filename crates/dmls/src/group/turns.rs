@@ -110,6 +110,9 @@ impl Group {
     fn doublings(&self, plan: &Plan<'_>, now: Timestamp) -> usize {
         let from = Timestamp(now.0.saturating_sub(OWN_COUNT)).max(self.turns.acted.unwrap_or_default());
         let own = self.dag.own_between(from, now).saturating_sub(OWN_FREE);
+        if !defence::on("R2") {
+            return 0;
+        }
         let lately = Timestamp(now.0.saturating_sub(LATELY));
         let disputed = plan.disputed().into_iter().map(|device| self.dag.comings_and_goings(device, lately));
         own.max(disputed.max().unwrap_or_default()).min(MAX_DOUBLINGS)

@@ -73,8 +73,8 @@ impl Group {
                 // Its commit is here already: to have it again is no help.
                 On::Epoch(epoch, _) if closed.contains_key(epoch) => continue,
                 On::Epoch(epoch, hint) => Need::Commit { epoch: *epoch, hint: hint.clone(), since: waiting.since },
-                On::MergeValue { epoch, resolves } if waiting.since.plus(self.settings.grace) <= now => {
-                    Need::MergeValue { epoch: *epoch, ask: self.who_may_know(resolves), since: waiting.since }
+                On::MergeValue { epoch, .. } if waiting.since.plus(self.settings.grace) <= now => {
+                    Need::MergeValue { epoch: *epoch, ask: self.who_may_know(), since: waiting.since }
                 }
                 On::MergeValue { .. } | On::Welcome(_) | On::Earlier { .. } => continue,
             };
@@ -91,7 +91,7 @@ impl Group {
     }
 
     /// Members that may have processed a merge: all that this device shares a usable epoch with.
-    fn who_may_know(&self, _resolves: &[EpochId]) -> Vec<Device> {
+    pub(super) fn who_may_know(&self) -> Vec<Device> {
         let heads = eligible(&self.dag);
         let desired = &self.dag.desired().devices;
         let members: BTreeSet<_> = heads.iter().flat_map(|head| head.members.iter()).map(|leaf| &leaf.device).collect();

@@ -32,7 +32,6 @@ const ONE_ORDER: &str = "who knows the same builds on the same";
 const NOBODY_OUTSIDE: &str = "no commit holds a device outside D";
 const REMOVED: &str = "who was removed with cause stays out";
 const NOT_READDED: &str = "who was removed with cause is not added again for the same join";
-const NO_THIRD: &str = "nobody makes a commit that others must refuse";
 const ENDS: &str = "merging ends";
 const CONVERGES: &str = "when all is done, all are in one epoch with all of D";
 const MERGED: &str = "when all is done, every head is merged";
@@ -72,7 +71,6 @@ impl Model for Setting {
             Property::always(NOBODY_OUTSIDE, |_, world| free(world, Fault::Outside)),
             Property::always(REMOVED, |_, world| free(world, Fault::Returned)),
             Property::always(NOT_READDED, |_, world| free(world, Fault::Readded)),
-            Property::always(NO_THIRD, |_, world| free(world, Fault::Third)),
             Property::always(ENDS, |setting, world: &World| world.rounds <= setting.rounds),
             Property::always(CONVERGES, |setting, world| !is_done(setting, world) || converged(setting, world)),
             Property::always(MERGED, |setting, world| !is_done(setting, world) || merged(setting, world)),

@@ -163,6 +163,7 @@ fn epoch(symbol: &Symbol, mark: Mark, who: u8, register: &Register) -> Epoch {
             .map(|(gone, cause)| Removal { device: device(*gone), event: event(*gone, *cause) })
             .collect(),
         first_seen: Timestamp(0),
+        age: 0,
         own_leaf: member.then_some(LeafIndex(who.into())),
         own: made.creator == who,
         healing: mark.healing,

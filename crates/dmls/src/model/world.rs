@@ -82,8 +82,6 @@ pub(super) enum Fault {
     Returned = 2,
     /// An honest device's commit adds such a device.
     Readded = 8,
-    /// An honest device makes a third commit on one base, which others would refuse.
-    Third = 4,
 }
 
 /// Everything that a future depends on.
@@ -210,34 +208,7 @@ impl Setting {
         }
         let base = made.base?;
         let open = view.usable(base, &self.register) && made.poisons & me == 0;
-        let twins = view.accepted().filter(|other| {
-            let other = self.register.get(*other);
-            other.made.base == Some(base) && other.made.creator == made.creator
-        });
-        let place = twins.count() < 2 || self.is_wanted(world, view, ix);
-        let opens = open && place && self.has_inputs(world, view, ix);
-        opens.then(Mark::default)
-    }
-
-    /// Whether what another device of D published builds on it, directly or over commits that are not known either: then it
-    /// is taken in as a third commit too (SPEC §2.8).
-    fn is_wanted(&self, world: &World, view: &View, ix: Ix) -> bool {
-        let creator = self.register.get(ix).made.creator;
-        let seen = world.wire.iter().filter(|(_, sides)| *sides & (1 << self.side(view.who)) != 0);
-        let waits: Vec<Ix> = seen.map(|(other, _)| *other).filter(|other| !view.known.contains_key(other)).collect();
-        let (mut work, mut reached) = (vec![ix], BTreeSet::new());
-        while let Some(on) = work.pop() {
-            for other in waits.iter().filter(|other| self.register.get(**other).parents().any(|parent| parent == on)) {
-                let theirs = self.register.get(*other).made.creator;
-                if theirs != creator && view.desired() & (1 << theirs) != 0 {
-                    return true;
-                }
-                if reached.insert(*other) {
-                    work.push(*other);
-                }
-            }
-        }
-        false
+        (open && self.has_inputs(world, view, ix)).then(Mark::default)
     }
 
     /// M: from the heads, from a grant, or from a member that answers (SPEC §3.7, §3.9).
@@ -282,10 +253,9 @@ impl Setting {
             symbol.made.base == Some(base) && symbol.made.creator == who
         };
         made.attempt = u8::try_from(view.known.keys().filter(children).count()).unwrap();
-        let counted = view.known.iter().filter(|(ix, mark)| children(ix) && !mark.abandoned).count();
         let ix = self.register.enter(made);
         if !wish.bad {
-            world.faults |= self.faults(view, ix, counted);
+            world.faults |= self.faults(view, ix);
         }
         let mark = Mark { healing: wish.healing, unpublished: wish.unpublished, ..Mark::default() };
         self.change(world, who, |view| {
@@ -299,7 +269,7 @@ impl Setting {
     }
 
     /// What an honest device must not do.
-    fn faults(&self, view: &View, ix: Ix, siblings: usize) -> u8 {
+    fn faults(&self, view: &View, ix: Ix) -> u8 {
         let symbol = self.register.get(ix);
         let others = symbol.leaves & !(1 << view.who);
         let honest = Reading::new(view, &self.register, None);
@@ -310,7 +280,6 @@ impl Setting {
             (outside, Fault::Outside),
             (refused(symbol.made.added), Fault::Readded),
             (!reset && refused(others), Fault::Returned),
-            (siblings >= 2, Fault::Third),
         ];
         faults.into_iter().filter(|(found, _)| *found).fold(0, |set, (_, fault)| set | fault as u8)
     }
