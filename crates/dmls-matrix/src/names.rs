@@ -16,6 +16,10 @@ pub(crate) const CREATE: &str = "m.room.create";
 pub(crate) const MEMBER: &str = "m.room.member";
 /// State event that says who may join.
 pub(crate) const JOIN_RULES: &str = "m.room.join_rules";
+/// State event that says who may send what.
+pub(crate) const POWER_LEVELS: &str = "m.room.power_levels";
+/// State event that closes a room.
+pub(crate) const TOMBSTONE: &str = "m.room.tombstone";
 
 /// Both forms are written unpadded and read either way.
 const LENIENT: GeneralPurposeConfig =

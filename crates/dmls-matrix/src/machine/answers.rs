@@ -343,6 +343,9 @@ impl<J: Journal> Machine<J> {
         let input = Input::Abandoned { epoch: commit.epoch };
         let then = |room: &mut Room, _: &Ledger<J>, _: &crate::room::absorb::Absorbed| {
             room.drop_item(number);
+            if commit.update {
+                room.marks.edit().update_wanted = true;
+            }
             Ok(())
         };
         self.call(id, entropy, report, |group, entropy| group.handle(input, now, entropy), then)?;

@@ -241,6 +241,7 @@ impl<J: Journal> Machine<J> {
         let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
         let Some(Item::Commit(CommitItem { epoch, .. })) = room.queue.get(&number) else { return Ok(()) };
         let epoch = *epoch;
+        room.release_commits();
         // Who is no longer in D, though it was when the commit was made, is not welcomed.
         let added = room.own_welcomes.get(&epoch).into_iter().flat_map(KeptWelcome::devices);
         let to: Vec<_> = added.filter(|device| room.desires(&self.facts, device)).cloned().collect();

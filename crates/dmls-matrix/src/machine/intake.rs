@@ -12,7 +12,7 @@ use super::{Machine, POSITION, Source};
 use crate::error::Error;
 use crate::facts::UserDevices;
 use crate::id::RoomId;
-use crate::names::{JOIN_RULES, MEMBER};
+use crate::names::{JOIN_RULES, MEMBER, POWER_LEVELS, TOMBSTONE};
 use crate::room::members::{Departure, replaced};
 use crate::room::record::{Gap, Place};
 use crate::sync::{RoomInput, Section, SyncInput};
@@ -325,6 +325,7 @@ impl crate::room::Room {
             // On another branch of the room's history somebody may have joined by the rules of before. Resolution drops
             // that join, and no sync says so (SPEC §6.8).
             (JOIN_RULES, Some("")) if replaced(event).is_some() => self.doubt_members(),
+            (POWER_LEVELS | TOMBSTONE, Some("")) => self.release_commits(),
             ("m.room.name", Some("")) => {
                 let name = crate::wire::text(event.content, "name");
                 self.record.edit().name = name.map(|name| name.chars().take(255).collect());

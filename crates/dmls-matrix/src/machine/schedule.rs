@@ -14,13 +14,15 @@ use crate::error::Error;
 use crate::id::RoomId;
 use crate::plaintext;
 use crate::room::Room;
-use crate::room::queue::{Draft, Item, SealedDraft, fresh_name};
+use crate::room::queue::{CommitItem, Draft, Item, SealedDraft, fresh_name};
 use crate::room::record::{EntryPoint, Place, RowState, SealedAs};
 use crate::room::rows::Name;
 use crate::view::Report;
 
 /// No new commit so soon after one that failed.
 const COMMIT_HOLD: u64 = 5_000;
+/// It doubles at most so often: to some ninety minutes.
+const MAX_HELD: u32 = 10;
 /// So long neither commits nor messages leave, at most, while a gap is being filled.
 const CATCH_UP: u64 = 60_000;
 /// Between one tick and the next.
@@ -220,7 +222,7 @@ impl<J: Journal> Machine<J> {
                 |group, entropy| group.carry_out(orders, now, entropy),
                 |room, _, _| {
                     room.updates.tries = room.updates.tries.saturating_add(1);
-                    room.marks.edit().update_wanted = false;
+                    room.note_update_made();
                     room.forget_trouble();
                     Ok(())
                 },
@@ -389,9 +391,31 @@ impl Room {
         }
     }
 
-    /// Refused for good: nothing new before a pause.
+    /// The rekey that was asked for is in the newest own commit.
+    fn note_update_made(&mut self) {
+        if !self.marks.update_wanted {
+            return;
+        }
+        self.marks.edit().update_wanted = false;
+        let newest = self.queue.iter().rev().find_map(|(number, item)| match item {
+            Item::Commit(commit) => Some((*number, commit.clone())),
+            _ => None,
+        });
+        if let Some((number, commit)) = newest {
+            self.keep_item(number, Item::Commit(CommitItem { update: true, ..commit }));
+        }
+    }
+
+    /// Refused for good: nothing new before a pause, which doubles. Where this device may not commit, in a room of
+    /// announcements or one that is closed, others may.
     pub(super) fn hold_commits(&mut self, now: Timestamp) {
-        self.commit_hold = Some(now.plus(COMMIT_HOLD));
+        self.commit_hold = Some(now.plus(COMMIT_HOLD << self.commits_refused.min(MAX_HELD)));
+        self.commits_refused += 1;
+    }
+
+    /// A commit was let through, or who may send what has changed.
+    pub(super) fn release_commits(&mut self) {
+        (self.commit_hold, self.commits_refused) = (None, 0);
     }
 
     /// When this room should be looked at again, after all that is possible now was done.

@@ -67,7 +67,12 @@ impl Room {
                 if let Some(welcome) = KeptWelcome::of(commit.welcomes) {
                     self.keep_welcome(epoch, welcome);
                 }
-                self.enqueue(Item::Commit(CommitItem { epoch, media: None, txn_id: fresh_name(entropy)? }));
+                self.enqueue(Item::Commit(CommitItem {
+                    epoch,
+                    media: None,
+                    txn_id: fresh_name(entropy)?,
+                    update: false,
+                }));
             }
             Publish::MergeReply { to, epoch, value } => {
                 let content = MergeReply { room: self.id.clone(), epoch, value }.json();

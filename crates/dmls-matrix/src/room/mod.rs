@@ -64,6 +64,8 @@ pub(crate) struct Room {
     pub(crate) asked: BTreeMap<EpochId, (usize, Timestamp)>,
     /// No commit before this, after one that failed.
     pub(crate) commit_hold: Option<Timestamp>,
+    /// Own commits that the server refused, one after the other.
+    pub(crate) commits_refused: u32,
     /// When the core was last told the time.
     pub(crate) ticked: Timestamp,
     /// Since when there is a gap in what this device has seen.
@@ -131,6 +133,7 @@ impl Room {
             welcomed: BTreeSet::new(),
             asked: BTreeMap::new(),
             commit_hold: None,
+            commits_refused: 0,
             ticked: Timestamp(0),
             gap_open: None,
             paging: search::Paging::default(),

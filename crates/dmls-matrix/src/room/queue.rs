@@ -32,6 +32,9 @@ pub(crate) struct CommitItem {
     /// Where the GroupInfo is, once uploaded.
     pub(crate) media: Option<Media>,
     pub(crate) txn_id: String,
+    /// It is the rekey that was asked for.
+    #[serde(default)]
+    pub(crate) update: bool,
 }
 
 /// The Welcome of an own commit, with fresh randomness in it: stored once, with the commit, until it was sent.

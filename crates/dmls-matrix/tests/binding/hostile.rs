@@ -505,3 +505,33 @@ fn a_dead_server_silences_no_newcomer() {
     let told = world.client("carol").remarks.iter().filter(|remark| remark.code == "server_silent").count();
     assert_eq!(told, 1);
 }
+
+/// Alice may not send in the room of announcements. She tries less and less often, Bob does what is due, and the rekey that
+/// she asked for is done as soon as she may.
+#[test]
+fn who_may_not_commit_leaves_it_to_those_who_may() {
+    let (mut world, room) = alice_and_bob();
+    let (alice, carol) = (world.device("alice"), user("carol", "two.test"));
+    world.net.muted.insert(alice.user.clone());
+    world.update("alice", &room);
+    world.add("carol", &carol, Endorsement::Endorsed);
+    world.settle();
+    world.invite("bob", &room, &carol);
+    world.join("carol", &room);
+    world.requests.clear();
+    for _ in 0..60 {
+        world.settle();
+        world.now += 54_000;
+    }
+    let tried =
+        world.requests.iter().filter(|request| request.starts_with("alice") && request.contains("commit")).count();
+    assert!((1..14).contains(&tried), "{tried} times in an hour: {:?}", world.requests);
+    assert_eq!(world.leaves("carol", &room), ["alice", "bob", "carol"]);
+    world.net.muted.clear();
+    let bob = world.device("bob");
+    world.net.post(&bob, &room.0, "m.room.power_levels", Some(""), json!({ "events_default": 0 }), None);
+    world.settle();
+    let log = world.client("bob").machine.as_mut().unwrap().log(&room).unwrap();
+    assert!(log.iter().any(|info| info.creator == alice && info.base.is_some() && info.added.is_empty()));
+    world.assert_together(&room, &["alice", "bob", "carol"]);
+}

@@ -36,6 +36,8 @@ pub struct Federation {
     lost: BTreeSet<(String, String)>,
     /// Types of to-device messages that never arrive.
     pub silent: BTreeSet<String>,
+    /// Users who may not send anything.
+    pub muted: BTreeSet<String>,
 }
 
 #[derive(Clone)]

@@ -384,7 +384,7 @@ impl World {
             }
             Request::RoomEvent { room, event_type, txn_id, content } => {
                 assert!(content.to_string().len() < 65_000);
-                if !self.net.is_joined(&home, &room.0, &device.user) {
+                if !self.net.is_joined(&home, &room.0, &device.user) || self.net.muted.contains(&device.user) {
                     return Err(refused("M_FORBIDDEN"));
                 }
                 let event_id = self.net.post(&device, &room.0, event_type, None, content.clone(), Some(txn_id));

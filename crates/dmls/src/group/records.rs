@@ -57,15 +57,15 @@ const DESIRED: &[u8] = b"D";
 /// that was away has not yet heard what came of the epochs that it holds.
 #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Age {
-    /// Milliseconds; of a time in which nothing happened a day at most.
+    /// Milliseconds until `at`; of a time in which nothing happened a day at most.
     lived: u64,
     at: Option<Timestamp>,
 }
 
 impl Age {
-    fn grow(&mut self, now: Timestamp) {
+    fn lived(self, now: Timestamp) -> u64 {
         let since = self.at.map_or(0, |at| now.0.saturating_sub(at.0));
-        (self.lived, self.at) = (self.lived.saturating_add(since.min(DAY)), Some(now));
+        self.lived.saturating_add(since.min(DAY))
     }
 }
 
@@ -407,8 +407,7 @@ impl Group {
             self.dag.set_floor(epoch.members.clone());
             batch.writes.extend(self.floor_records(&Members::default()));
         }
-        self.age.grow(now);
-        self.dag.insert(Epoch { age: self.age.lived, ..epoch });
+        self.dag.insert(Epoch { age: self.age.lived(now), ..epoch });
         batch.writes.extend(self.epoch_record(&id));
         if let Some(entered) = entered {
             batch.writes.extend(self.held.hold(id, entered));
@@ -455,12 +454,12 @@ impl Group {
 
     /// Held epochs whose time is over, if that was not asked lately.
     fn expired(&mut self, now: Timestamp, batch: &mut Batch) -> BTreeSet<EpochId> {
-        self.age.grow(now);
-        let age = self.age.lived;
+        let age = self.age.lived(now);
         if self.retained.is_some_and(|at| age < at.saturating_add(LOOK_AGAIN)) {
             return BTreeSet::new();
         }
         self.retained = Some(age);
+        self.age = Age { lived: age, at: Some(now) };
         batch.writes.push(self.group_record());
         let is_over = |id: &EpochId| {
             self.dag.superseded(id).is_some_and(|since| since.saturating_add(self.settings.window) <= age)

@@ -1,6 +1,6 @@
 //! The world of the model: what may happen to the devices of a room, in any order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::epochs::{DEVICES, Ix, Made, Register, Set, each};
 use super::known::{Gallery, Known, ViewId};
