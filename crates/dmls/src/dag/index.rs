@@ -186,6 +186,10 @@ impl Dag {
         self.parents_first(self.index.held.values().flatten())
     }
 
+    pub(super) fn held_len(&self) -> usize {
+        self.index.held.values().map(BTreeSet::len).sum()
+    }
+
     /// Those that users made of whose epochs more than so many are held, for each in that order.
     pub(crate) fn held_beyond(&self, most: usize) -> impl Iterator<Item = Vec<EpochId>> {
         // A weaker rule for the attack R4: all users' epochs count together.

@@ -148,9 +148,9 @@ impl Dag {
         self.get(id).map(|epoch| &epoch.proof).or_else(|| self.past.get(id).map(|stub| &stub.proof))
     }
 
-    /// How many epochs are known in full.
-    pub(crate) fn len(&self) -> usize {
-        self.nodes.len()
+    /// How many epochs are known in full and not held.
+    pub(crate) fn let_go_len(&self) -> usize {
+        self.nodes.len().saturating_sub(self.held_len())
     }
 
     /// The members of the first epoch that this device is in: what the records of others say is the difference to them.

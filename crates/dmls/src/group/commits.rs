@@ -215,18 +215,16 @@ impl Group {
             return Ok(Look::Wait(On::Epoch(data.base.id, hint)));
         };
         let blame = blame(base, frame.sender);
-        // F16: what a member serves again would count as judged already.
-        let judged = !defence::on("F16") && arrived.locator.is_none();
         let (proof, number) = (frame.child_of(&base.proof), base.number.next());
         let id = wire::epoch_id(self.id.as_bytes(), &proof);
         if self.dag.past().get(&id).is_some() {
             return Ok(Look::Known);
         }
-        if !judged && let Err(reason) = admissible(base, &data, frame.sender) {
+        if let Err(reason) = admissible(base, &data, frame.sender) {
             return Ok(Look::Refused(reason, None));
         }
         #[cfg(dmls_mutants)]
-        if !defence::on("C13") && self.has_two_children(base, blame.as_ref()) {
+        if self.is_third(base, blame.as_ref(), arrived) {
             return Ok(Look::Refused(Reason::NotAllowed, None));
         }
         let before = base.members.clone();
@@ -248,10 +246,12 @@ impl Group {
         Ok(self.accept(hash, arrived, data, (proof, number), processed, now, batch))
     }
 
-    /// A weaker rule for the attack C13: a third commit of one device on one base is refused, whichever is the third here.
+    /// Weaker rules for the attacks C13 and F16: a third commit of one device on one base is refused, whichever is the third
+    /// here; and the same of what comes by the room alone, as if what members serve were judged already.
     #[cfg(dmls_mutants)]
-    fn has_two_children(&self, base: &Epoch, creator: Option<&Device>) -> bool {
-        self.dag.children(&base.id).filter(|child| Some(&child.creator) == creator).count() >= 2
+    fn is_third(&self, base: &Epoch, creator: Option<&Device>, arrived: &Arrived) -> bool {
+        let counts = !defence::on("C13") || !defence::on("F16") && arrived.locator.is_some();
+        counts && self.dag.children(&base.id).filter(|child| Some(&child.creator) == creator).count() >= 2
     }
 
     /// A commit on an epoch of which a stub is left: others may have gone on from there.

@@ -65,7 +65,7 @@ pub struct Settings {
     pub patience_most: u64,
     /// After so many milliseconds without an input or a tick the host was out of touch.
     pub silence: u64,
-    /// Epochs that are known in full; of older ones by which nothing is decided any more a stub remains.
+    /// Epochs that are not held and are known in full; of older ones by which nothing is decided any more a stub remains.
     pub max_known: usize,
     /// Milliseconds for which an epoch that is no head is held to process late commits and messages.
     pub window: u64,

@@ -50,9 +50,9 @@ impl Group {
         !aside.is_empty()
     }
 
-    /// How many epochs are known in full beyond those that should be.
+    /// How many epochs that are not held are known in full beyond those that should be.
     fn excess(&self) -> usize {
-        self.dag.len().saturating_sub(self.settings.max_known)
+        self.dag.let_go_len().saturating_sub(self.settings.max_known)
     }
 
     /// Forgets closed epochs that a head descends from: whether one does could not be seen any more. `false` if one of
