@@ -177,11 +177,12 @@ impl Dag {
     /// Earlier than whatever not all epochs descend from that a head may still come of, and than what they are asked about by
     /// name: external commits and updates that one of them knows nothing of.
     fn horizon(&self) -> Option<Generation> {
-        let heads = self.head_ids().copied().filter(|id| !self.is_let_go(id));
-        let live: BTreeSet<EpochId> = heads.chain(self.held()).collect();
-        let live: Vec<&Epoch> = live.iter().filter_map(|id| self.get(id)).collect();
-        let fork = self.fork(&live);
-        let since = live.iter().flat_map(|epoch| fork.since(&epoch.id));
+        let heads: Vec<EpochId> = self.head_ids().copied().filter(|id| !self.is_let_go(id)).collect();
+        let held: BTreeSet<EpochId> = self.held().into_iter().collect();
+        let outermost = self.epochs_of(&self.outermost(&heads, &held));
+        let live = self.epochs_of(&heads.iter().copied().chain(held).collect());
+        let fork = self.fork(&outermost);
+        let since = outermost.iter().flat_map(|epoch| fork.since(&epoch.id));
         let parted = [fork.point?].into_iter().chain(since.copied());
         let comebacks = self.comebacks(&live);
         let behind = live.iter().flat_map(|epoch| self.left_behind(epoch, &comebacks));
@@ -189,6 +190,19 @@ impl Dag {
         let unhealed = self.healing().filter(|healed| !healed.abandoned && !is_noted(healed));
         let decisive = parted.chain(behind.chain(unhealed).map(|epoch| epoch.id));
         decisive.filter_map(|id| self.generation(&id)).min()
+    }
+
+    /// Heads, and of the epochs that are held those that no head descends from and those that descend from no other: what
+    /// all of these have in common all have, and what not all have none of the others adds to.
+    fn outermost(&self, heads: &[EpochId], held: &BTreeSet<EpochId>) -> BTreeSet<EpochId> {
+        let under = self.among_ancestors(held, heads.iter().copied());
+        let is_first = |id: &&EpochId| self.get(id).is_some_and(|epoch| epoch.parents().is_disjoint(held));
+        let first = held.iter().filter(is_first);
+        held.difference(&under).chain(first).chain(heads).copied().collect()
+    }
+
+    fn epochs_of(&self, ids: &BTreeSet<EpochId>) -> Vec<&Epoch> {
+        ids.iter().filter_map(|id| self.get(id)).collect()
     }
 
     /// A head that this device can neither build on nor merge any more, for it let its secrets go.

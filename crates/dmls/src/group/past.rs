@@ -14,11 +14,11 @@ const PAGES: usize = 8;
 const MAX_TURNED: usize = 4;
 
 impl Group {
-    /// Makes stubs of the oldest epochs once there are too many that are known in full.
-    pub(super) fn settle_past(&mut self, batch: &mut Batch) {
+    /// Makes stubs of the oldest epochs once there are too many that are known in full, more of them than `before`.
+    pub(super) fn settle_past(&mut self, before: usize, batch: &mut Batch) {
         let page = (self.settings.max_known / PAGES).max(1);
         // Not at every commit: where a fork stays open its epochs are looked through in vain.
-        if !self.excess().is_multiple_of(page) {
+        if self.excess() / page <= before / page {
             return;
         }
         for _ in 0..MAX_TURNED {
@@ -51,7 +51,7 @@ impl Group {
     }
 
     /// How many epochs that are not held are known in full beyond those that should be.
-    fn excess(&self) -> usize {
+    pub(super) fn excess(&self) -> usize {
         self.dag.let_go_len().saturating_sub(self.settings.max_known)
     }
 

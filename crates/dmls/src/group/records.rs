@@ -402,7 +402,7 @@ impl Group {
         now: Timestamp,
         batch: &mut Batch,
     ) {
-        let id = epoch.id;
+        let (id, before) = (epoch.id, self.excess());
         if self.dag.is_empty() {
             self.dag.set_floor(epoch.members.clone());
             batch.writes.extend(self.floor_records(&Members::default()));
@@ -418,7 +418,7 @@ impl Group {
         }
         self.open_again(&id, batch);
         self.retain(now, batch);
-        self.settle_past(batch);
+        self.settle_past(before, batch);
         #[cfg(dmls_mutants)]
         if !defence::on("F4") {
             self.drop_losers(batch);
