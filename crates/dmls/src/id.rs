@@ -87,7 +87,7 @@ impl fmt::Display for Device {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Locator(pub String);
 
-/// An epoch's number as MLS counts it: its base's and one (RFC 9420 §8.1). Forks share it, so it names nothing.
+/// An epoch's number as MLS counts it: its base's and one (RFC 9420 §8.1, SPEC §2.4). Forks share it, so it names nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct EpochNumber(pub u64);
 
