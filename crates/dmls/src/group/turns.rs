@@ -25,6 +25,10 @@ const MAX_HEARD: u64 = 8;
 const MAX_SLOT: u64 = 20_000;
 /// New heads push the moment when something due is done by at most so many slots.
 const MAX_PUSHED: u64 = 64;
+/// With each slower event a delay grows by an eighth and so many milliseconds.
+const MORE: u64 = 10;
+/// The first event of a sender counts as no slower than this, in milliseconds.
+const FIRST_DELAY: u64 = 2_000;
 /// Senders whose delays are kept.
 const MAX_DELAYS: usize = 64;
 
@@ -35,7 +39,7 @@ pub(super) struct Turns {
     heard: BTreeMap<Device, Timestamp>,
     /// When this device's person last did something here.
     acted: Option<Timestamp>,
-    /// How long the last event of each sender took to come here, in milliseconds.
+    /// How long events of each sender take to come here, in milliseconds.
     delays: BTreeMap<String, u64>,
 }
 
@@ -70,8 +74,11 @@ impl Group {
     /// one does.
     pub fn note_delay(&mut self, sender: &str, millis: u64) {
         let delays = &mut self.turns.delays;
-        if delays.len() < MAX_DELAYS || delays.contains_key(sender) {
-            delays.insert(sender.to_owned(), millis);
+        match delays.get_mut(sender) {
+            // What comes after a split was under way for long, and says nothing of what comes next.
+            Some(known) => *known = millis.min(*known + *known / 8 + MORE),
+            None if delays.len() < MAX_DELAYS => drop(delays.insert(sender.to_owned(), millis.min(FIRST_DELAY))),
+            None => {}
         }
     }
 
