@@ -74,11 +74,11 @@ impl Group {
     /// one does.
     pub fn note_delay(&mut self, sender: &str, millis: u64) {
         let delays = &mut self.turns.delays;
-        match delays.get_mut(sender) {
+        if let Some(known) = delays.get_mut(sender) {
             // What comes after a split was under way for long, and says nothing of what comes next.
-            Some(known) => *known = millis.min(*known + *known / 8 + MORE),
-            None if delays.len() < MAX_DELAYS => drop(delays.insert(sender.to_owned(), millis.min(FIRST_DELAY))),
-            None => {}
+            *known = millis.min(*known + *known / 8 + MORE);
+        } else if delays.len() < MAX_DELAYS {
+            delays.insert(sender.to_owned(), millis.min(FIRST_DELAY));
         }
     }
 
