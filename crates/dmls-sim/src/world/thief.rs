@@ -63,7 +63,9 @@ impl World {
                     now,
                     &mut thief.entropy,
                 )?;
-                if let Some(guesses) = guesses(room, &thief.device, posted) {
+                let others = machine.members(room)?.into_iter().filter(|row| row.in_head && row.device != thief.device);
+                let from = others.map(|row| row.device).next();
+                if let Some(guesses) = from.and_then(|from| guesses(room, &from, posted)) {
                     machine.receive_sync(guesses, now, &mut thief.entropy)?;
                 }
             }
@@ -74,9 +76,10 @@ impl World {
     }
 }
 
-/// A thief tells its copy of the device that each merge has the merge value of one that merges nothing (SPEC §3.5).
+/// A thief tells its copy of the device, as if a member answered, that each merge has the merge value of one that merges
+/// nothing (SPEC §3.5).
 #[cfg(dmls_mutants)]
-fn guesses(room: &RoomId, own: &Device, posted: &[(RoomId, Value)]) -> Option<SyncInput> {
+fn guesses(room: &RoomId, from: &Device, posted: &[(RoomId, Value)]) -> Option<SyncInput> {
     use dmls_matrix::insider;
     use sha2::{Digest as _, Sha256};
     let nothing: [u8; 32] = Sha256::digest(b"DMLS 1.0 inputs\0").into();
@@ -84,8 +87,8 @@ fn guesses(room: &RoomId, own: &Device, posted: &[(RoomId, Value)]) -> Option<Sy
     let letters = made.filter_map(|(_, event)| insider::made_by(&event["content"])).map(|made| {
         let (event_type, content) = insider::merge_reply(room, made.id, &nothing);
         ToDeviceEvent {
-            sender: own.user.clone(),
-            sender_device: Some(own.clone()),
+            sender: from.user.clone(),
+            sender_device: Some(from.clone()),
             encrypted: true,
             event_type,
             content,

@@ -27,8 +27,6 @@ const MAX_SLOT: u64 = 20_000;
 const MAX_PUSHED: u64 = 64;
 /// With each slower event a delay grows by an eighth and so many milliseconds.
 const MORE: u64 = 10;
-/// The first event of a sender counts as no slower than this, in milliseconds.
-const FIRST_DELAY: u64 = 2_000;
 /// Senders whose delays are kept.
 const MAX_DELAYS: usize = 64;
 
@@ -78,7 +76,7 @@ impl Group {
             // What comes after a split was under way for long, and says nothing of what comes next.
             *known = millis.min(*known + *known / 8 + MORE);
         } else if delays.len() < MAX_DELAYS {
-            delays.insert(sender.to_owned(), millis.min(FIRST_DELAY));
+            delays.insert(sender.to_owned(), millis.min(self.settings.slot));
         }
     }
 
