@@ -22,7 +22,7 @@ use crate::view::Report;
 /// No new commit so soon after one that failed.
 const COMMIT_HOLD: u64 = 5_000;
 /// It doubles at most so often: to some ninety minutes.
-const MAX_HELD: u32 = 10;
+const MAX_HOLD_DOUBLINGS: u32 = 10;
 /// So long neither commits nor messages leave, at most, while a gap is being filled.
 const CATCH_UP: u64 = 60_000;
 /// Between one tick and the next.
@@ -409,7 +409,7 @@ impl Room {
     /// Refused for good: nothing new before a pause, which doubles. Where this device may not commit, in a room of
     /// announcements or one that is closed, others may.
     pub(super) fn hold_commits(&mut self, now: Timestamp) {
-        self.commit_hold = Some(now.plus(COMMIT_HOLD << self.commits_refused.min(MAX_HELD)));
+        self.commit_hold = Some(now.plus(COMMIT_HOLD << self.commits_refused.min(MAX_HOLD_DOUBLINGS)));
         self.commits_refused += 1;
     }
 

@@ -207,7 +207,8 @@ impl Dag {
         ids.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// How old the group was when an epoch ceased to be the newest of its line; `None` while nobody is known to have built on it or resolved it.
+    /// How old the group was when an epoch ceased to be the newest of its line; `None` while nobody is known to have built
+    /// on it or resolved it.
     pub(crate) fn superseded(&self, id: &EpochId) -> Option<u64> {
         self.accepted(self.index.namers(id)).map(|epoch| epoch.age).min()
     }

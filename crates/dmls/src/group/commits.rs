@@ -554,8 +554,7 @@ impl Group {
 
     /// Who may know M is believed once for each epoch: a wrong value costs a look at the commit.
     fn may_answer(&mut self, epoch: EpochId, from: Device) -> bool {
-        let member = self.who_may_know().contains(&from);
-        (member && self.answered.insert((epoch, from))) || !defence::on("R15")
+        self.who_may_know().contains(&from) && self.answered.insert((epoch, from))
     }
 
     /// M goes to whom it belongs: the asker must be in the base and in the merged epoch (SPEC §3.9).

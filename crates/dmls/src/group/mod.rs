@@ -38,7 +38,7 @@ use crate::held::HeldEpochs;
 use crate::id::{Device, EpochId, GroupId, Locator, Timestamp};
 use crate::input::Input;
 use crate::journal::{Durable, Write};
-use crate::pending::Pending;
+use crate::pending::{On, Pending};
 
 pub use header::{CommitHeader, MessageHeader, inspect_commit, inspect_message};
 #[cfg(dmls_mutants)]
@@ -235,6 +235,9 @@ impl Group {
     fn settle_expired(&mut self, now: Timestamp, batch: &mut Batch) {
         for key in self.pending.expired(now) {
             if let Some(waiting) = self.pending.remove(&key) {
+                if let On::MergeValue { epoch, .. } = &waiting.on {
+                    self.answered.retain(|(answered, _)| answered != epoch);
+                }
                 batch.writes.push(self.forget_waiting(&key));
                 let verdict = self.settle(&waiting, batch);
                 batch.settled.push(Settled { locator: waiting.locator, verdict });

@@ -455,7 +455,9 @@ impl Group {
     /// Held epochs whose time is over, if that was not asked lately.
     fn expired(&mut self, now: Timestamp, batch: &mut Batch) -> BTreeSet<EpochId> {
         let age = self.age.lived(now);
-        if self.retained.is_some_and(|at| age < at.saturating_add(LOOK_AGAIN)) {
+        // Nothing waits for a false date: a clock that was set back is right from now on.
+        let is_set_back = self.age.at.is_some_and(|at| now < at);
+        if !is_set_back && self.retained.is_some_and(|at| age < at.saturating_add(LOOK_AGAIN)) {
             return BTreeSet::new();
         }
         self.retained = Some(age);

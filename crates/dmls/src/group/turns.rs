@@ -68,20 +68,20 @@ impl Turns {
 impl Group {
     /// What `sender` sent took so many milliseconds to come here.
     ///
-    /// The host tells it of events as they come in, not of those that it fetches. Half of the senders decide, so no single
-    /// one does.
+    /// The host tells it of events as they come in, not of those that it fetches. The median of the senders counts, so in a
+    /// room of many no single one decides.
     pub fn note_delay(&mut self, sender: &str, millis: u64) {
         let delays = &mut self.turns.delays;
         if let Some(known) = delays.get_mut(sender) {
             // What comes after a split was under way for long, and says nothing of what comes next.
-            *known = millis.min(*known + *known / 8 + MORE);
+            *known = millis.min(*known + *known / 8 + MORE).min(MAX_SLOT);
         } else if delays.len() < MAX_DELAYS {
             delays.insert(sender.to_owned(), millis.min(self.settings.slot));
         }
     }
 
     pub(super) fn slot(&self) -> u64 {
-        self.turns.delay().min(MAX_SLOT).max(self.settings.slot)
+        self.turns.delay().max(self.settings.slot)
     }
 
     /// When this device does what `plan` says, if nobody did it before: something was due since `since`.

@@ -302,10 +302,15 @@ fn old_epochs_are_let_go() {
     world.restart("alice");
     assert!(!world.peers["alice"].group.epoch(&first).unwrap().held);
     // Time ends it for all that is no head, also where nothing more happens.
-    for _ in 0..7 {
+    // A clock that jumps by years is no year; and when it is right again nothing waits for the false date.
+    let right = world.now;
+    world.tick(400 * 86_400_000);
+    world.input("alice", Input::Tick);
+    world.now = right;
+    world.input("alice", Input::Tick);
+    for _ in 1..7 {
         assert!(held(&world) > 1);
-        // A clock that jumps by years is no year.
-        world.tick(400 * 86_400_000);
+        world.tick(86_400_000);
         world.input("alice", Input::Tick);
     }
     assert_eq!(held(&world), 1);
