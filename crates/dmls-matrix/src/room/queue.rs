@@ -33,7 +33,6 @@ pub(crate) struct CommitItem {
     pub(crate) media: Option<Media>,
     pub(crate) txn_id: String,
     /// It is the rekey that was asked for.
-    #[serde(default)]
     pub(crate) update: bool,
 }
 

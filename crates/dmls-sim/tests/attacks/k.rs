@@ -22,7 +22,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         id: "K5",
         attack: "a server withholds a device list, so that a member is thought to have no device",
-        defence: "who was never answered for is neither removed nor left out",
+        defence: "who was never answered for is not removed before six queries were in vain",
         run: withheld_list,
     },
     Attack {
