@@ -38,7 +38,7 @@ pub(crate) const SEARCH: Table = Table("matrix.search");
 pub(crate) const WELCOME: Table = Table("matrix.welcome");
 
 /// The version that this build writes, in every table.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The key prefix of a room: its length first, so that no room id is another's prefix.
 pub(crate) fn room_key(room: &RoomId) -> Vec<u8> {

@@ -43,7 +43,7 @@ pub(crate) const PENDING: Table = Table("dmls.pending");
 /// Epochs that cannot be entered.
 pub(crate) const CLOSED: Table = Table("dmls.closed");
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Whether epochs have been held for long enough is asked again after so many milliseconds.
 const LOOK_AGAIN: u64 = 3_600_000;
