@@ -1,5 +1,5 @@
 //! Replays a script (or a generated seed) and shows how each device stands after a step:
-//! `cargo run -p dmls-sim --example replay -- FILE|SEED|hostile:SEED|long:SEED [STEP [FACTS]]`. With `shrink` instead of a step it prints the
+//! `cargo run -p dmls-sim --example replay -- FILE|SEED|wide:SEED|hostile:SEED|long:SEED [STEP [FACTS]]`. With `print` instead of a step it prints the script, with `shrink` the
 //! shortest script that it finds which fails in the same way: `replay FILE|SEED shrink [TRIES]`. In the build with
 //! `xtask/mutants-rustc`, `without:ID` at the end switches the defence against that attack off.
 #![allow(clippy::print_stdout, reason = "a program")]
@@ -28,6 +28,10 @@ fn main() -> ExitCode {
     };
     if words.get(1).is_some_and(|word| word == "shrink") {
         return shorten(&script, words.get(2).and_then(|word| word.parse().ok()).unwrap_or(300));
+    }
+    if words.get(1).is_some_and(|word| word == "print") {
+        println!("{script}");
+        return ExitCode::SUCCESS;
     }
     let number = |at: usize| words.get(at).and_then(|word| word.parse::<usize>().ok());
     let (wanted, facts) = (number(1), number(2).unwrap_or(80));
@@ -59,7 +63,10 @@ fn switch_off(_: &str) {}
 
 fn script(word: &str) -> Option<Script> {
     if let Some(seed) = word.strip_prefix("hostile:") {
-        return Some(generate(seed.parse().ok()?, &Profile { crypto: Crypto::StandIn, ..Profile::HOSTILE }));
+        return Some(generate(seed.parse().ok()?, &Profile::HOSTILE));
+    }
+    if let Some(seed) = word.strip_prefix("wide:") {
+        return Some(generate(seed.parse().ok()?, &Profile { crypto: Crypto::Real, ..Profile::FAST }));
     }
     if let Some(seed) = word.strip_prefix("long:") {
         return Some(generate(seed.parse().ok()?, &Profile { steps: 4_000, splits: 60, ..Profile::REAL }));

@@ -6,19 +6,16 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use crate::codec::push_vector;
-use crate::dag::{Comebacks, Dag, Epoch, Fork};
+use crate::dag::{Dag, Epoch};
 #[cfg(dmls_mutants)]
 use crate::defence;
 use crate::effect::EpochKind;
-use crate::id::{Device, EpochId, EpochNumber};
+use crate::id::{EpochId, EpochNumber};
 
 /// Smaller is better; the fields are SPEC §3.2's criteria in their order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
-    missing: usize,
-    outside: usize,
-    restart: bool,
-    committers: Reverse<usize>,
+    behind: usize,
     number: Reverse<EpochNumber>,
     tie: [u8; 32],
     id: EpochId,
@@ -37,9 +34,9 @@ fn choose(dag: &Dag) -> Vec<&Epoch> {
     let inside = heads.iter().any(|head| head.usable() && head.by_desired(dag.desired()));
     let heads = if inside { dag.heads_by_desired() } else { heads };
     let mut chosen: Vec<_> = heads.into_iter().filter(|head| head.usable()).collect();
-    let fork = dag.fork(&chosen);
-    let comebacks = dag.comebacks(&chosen);
-    chosen.sort_by_cached_key(|head| rank(dag, head, &fork, &comebacks));
+    let point = tie_point(dag, &chosen);
+    let all = chosen.clone();
+    chosen.sort_by_cached_key(|head| rank(dag, head, &all, point.as_ref()));
     #[cfg(dmls_mutants)]
     if !defence::on("C14") {
         pairwise_first(dag, &mut chosen);
@@ -52,37 +49,35 @@ fn choose(dag: &Dag) -> Vec<&Epoch> {
 fn pairwise_first(dag: &Dag, heads: &mut [&Epoch]) {
     heads.sort_by_key(|head| head.first_seen);
     for at in 1..heads.len() {
-        let fork = dag.fork(&[heads[0], heads[at]]);
-        let place = |head| rank(dag, head, &fork, &Comebacks::default());
+        let point = tie_point(dag, &[heads[0], heads[at]]);
+        let place = |head| rank(dag, head, &[], point.as_ref());
         if place(heads[at]) < place(heads[0]) {
             heads.swap(0, at);
         }
     }
 }
 
-fn rank(dag: &Dag, head: &Epoch, fork: &Fork, comebacks: &Comebacks) -> Rank {
-    let (desired, contrast) = (dag.desired(), dag.contrast(head));
-    let stranded = dag.stranded(head, comebacks);
-    let there = |device| desired.devices.get(device).is_some_and(|facts| head.members.has(device, &facts.key));
-    Rank {
-        missing: contrast.missing().len() + stranded.keys().filter(|device| there(device)).count(),
-        outside: contrast.outside().len(),
-        restart: head.kind == EpochKind::External,
-        committers: Reverse(committers(dag, head, fork)),
-        number: Reverse(head.number),
-        tie: tie(fork.point.as_ref(), head),
-        id: head.id,
+/// What ties are decided by: where the heads parted. Of heads with the same parents everybody who has them can tell, though
+/// they may not know which of these descends from another.
+fn tie_point(dag: &Dag, heads: &[&Epoch]) -> Option<EpochId> {
+    let parents: BTreeSet<_> = heads.iter().map(|head| head.parents()).collect();
+    match parents.first() {
+        Some(same) if parents.len() == 1 && heads.len() > 1 => same.first().copied(),
+        _ => dag.fork(heads).point,
     }
 }
 
-/// How many devices of D committed what `head` descends from and not all heads do.
-///
-/// Several epochs on which all heads build may be equally high; none of them speaks for one head, whichever is the fork
-/// point.
-fn committers(dag: &Dag, head: &Epoch, fork: &Fork) -> usize {
-    let since = fork.since(&head.id).iter().filter_map(|id| dag.get(id));
-    let epochs = since.filter(|epoch| epoch.by_desired(dag.desired()));
-    epochs.map(|epoch| &epoch.creator).collect::<BTreeSet<&Device>>().len()
+fn rank(dag: &Dag, head: &Epoch, heads: &[&Epoch], point: Option<&EpochId>) -> Rank {
+    // Heads that collapse stay side by side, so all must come to the same of them: who is updated in which of them says
+    // nothing, for that depends on what else one knows.
+    let same = heads.iter().filter(|other| other.id != head.id && collapse(dag, head, other));
+    let behind = same.map(|other| dag.contrast(other).behind()).min();
+    Rank {
+        behind: dag.contrast(head).behind().min(behind.unwrap_or(usize::MAX)),
+        number: Reverse(head.number),
+        tie: tie(point, head),
+        id: head.id,
+    }
 }
 
 /// Fixed before the commits are made, so that no commit can be ground to win; and no clock takes part in it.

@@ -1,13 +1,16 @@
 //! This device: its signature key and its credential.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tls_codec::{Deserialize as _, Serialize as _, TlsDeserialize, TlsSerialize, TlsSize, VLBytes};
 use zeroize::Zeroizing;
 
 use crate::entropy::{Entropy, EntropyError};
+use crate::error::LoadError;
 use crate::id::{Device, SignatureKey};
+use crate::journal::{Records, Table, Write};
 use crate::mls::Maker;
 use crate::suite::{Signer, Suite, X25519_ED25519};
 
@@ -18,6 +21,10 @@ const LABEL: &[u8] = b"DMLS 1.0 credential";
 /// Ciphersuite 1 of RFC 9420.
 const SUITE: u16 = 0x0001;
 const RECORD_VERSION: u8 = 1;
+
+/// One record: the serial of this device's newest leaf or key package.
+pub(crate) const SERIAL: Table = Table("dmls.serial");
+const SERIAL_VERSION: u8 = 1;
 
 /// The key with which a device signs its leaves, commits and messages. Never the device's Matrix key.
 pub struct SigningKey {
@@ -181,6 +188,8 @@ pub struct OwnDevice {
     credential: Credential,
     /// The credential as leaves carry it.
     identity: Vec<u8>,
+    /// The newest leaf or key package that it made, in any group.
+    serial: AtomicU64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -201,7 +210,7 @@ impl OwnDevice {
     ) -> Result<Self, CredentialError> {
         let credential = Credential { device, device_key, generation, signature: signature.to_vec() };
         credential.check(&signing.public())?;
-        Ok(Self { signing, identity: credential.encode(), credential })
+        Ok(Self { signing, identity: credential.encode(), credential, serial: AtomicU64::new(0) })
     }
 
     /// User and device id.
@@ -223,10 +232,49 @@ impl OwnDevice {
         self.signing.suite
     }
 
-    /// What makes its leaves.
+    /// What signs for it.
     pub(crate) fn maker(&self) -> Maker<'_> {
         let SigningKey { suite, signer } = &self.signing;
-        Maker { suite: *suite, signer: &**signer, identity: &self.identity, extensions: &[] }
+        Maker { suite: *suite, signer: &**signer, identity: &self.identity, serial: None }
+    }
+
+    /// What makes one leaf, which is newer than all that it made before (SPEC §2.7).
+    pub(crate) fn leaf_maker(&self) -> Maker<'_> {
+        // Nobody makes 2^64 leaves; but whoever has the signature key may have said so.
+        let next = |serial: u64| Some(serial.saturating_add(1));
+        let (Ok(before) | Err(before)) = self.serial.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        Maker { serial: next(before), ..self.maker() }
+    }
+
+    /// What makes one leaf and does not count it: with the same randomness the same one again.
+    #[cfg(dmls_mutants)]
+    pub(crate) fn same_leaf_maker(&self) -> Maker<'_> {
+        Maker { serial: Some(self.serial.load(Ordering::Relaxed).saturating_add(1)), ..self.maker() }
+    }
+
+    /// There is a leaf of this device with this serial. A copy that was set back does not know of it.
+    pub(crate) fn note_serial(&self, serial: u64) {
+        self.serial.fetch_max(serial, Ordering::Relaxed);
+    }
+
+    /// The record of its newest leaf, to be stored with that leaf.
+    pub(crate) fn serial_record(&self) -> Write {
+        let serial = self.serial.load(Ordering::Relaxed);
+        crate::codec::put_raw(SERIAL_VERSION, SERIAL, Vec::new(), &serial.to_be_bytes())
+    }
+
+    /// Goes on with what the store says of the leaves that it made: to be called before it makes key packages. A group
+    /// that is loaded does so by itself.
+    ///
+    /// # Errors
+    /// If the store fails or the record is damaged.
+    pub fn load_serial<R: Records>(&self, records: &R) -> Result<(), LoadError<R::Error>> {
+        let Some(record) = records.get(SERIAL, b"").map_err(LoadError::Store)? else { return Ok(()) };
+        let bytes = crate::codec::from_raw(SERIAL_VERSION, SERIAL, b"", &record);
+        let bytes = bytes.map_err(|error| error.of(SERIAL, SERIAL_VERSION))?;
+        let serial = bytes.as_slice().try_into().map_err(|_| LoadError::Damaged(SERIAL.0))?;
+        self.serial.fetch_max(u64::from_be_bytes(serial), Ordering::Relaxed);
+        Ok(())
     }
 
     /// The record to store. Secret.
@@ -254,6 +302,6 @@ impl OwnDevice {
         let seed: &[u8; 32] = seed.as_slice().try_into().map_err(|_| CredentialError::Malformed)?;
         let (signing, credential) = (SigningKey::from_bytes_in(suite, seed), record.credential);
         credential.check(&signing.public())?;
-        Ok(Self { signing, identity: credential.encode(), credential })
+        Ok(Self { signing, identity: credential.encode(), credential, serial: AtomicU64::new(0) })
     }
 }

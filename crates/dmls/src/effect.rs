@@ -144,6 +144,11 @@ pub enum Notice {
         /// Where it was seen.
         epoch: EpochId,
     },
+    /// A device asked to be added anew: it could not follow the others. Where it is this device itself, a copy of it did.
+    Asked {
+        /// Who.
+        device: Device,
+    },
     /// A device came back by external commit, in place of a leaf that it had: it could not follow the others, or somebody
     /// else has its keys.
     Returned {
@@ -234,13 +239,18 @@ pub struct SealedMessage {
 pub enum Publish {
     /// A commit, into the room.
     Commit(Box<OutgoingCommit>),
+    /// An ask to be added anew, into the room.
+    Ask {
+        /// As [`Input::Ask`](crate::input::Input::Ask) takes it.
+        bytes: Vec<u8>,
+    },
     /// The merge inputs of an epoch's commit, over an encrypted channel to one device.
     MergeReply {
         /// Who asked.
         to: Device,
         /// The epoch.
         epoch: EpochId,
-        /// M.
+        /// M, sealed to the newest leaf of that device.
         value: Zeroizing<Vec<u8>>,
     },
     /// Raw commits, to the device that asked.
@@ -286,14 +296,12 @@ pub enum Need {
         /// When the commit began to wait.
         since: Timestamp,
     },
-    /// A way back: this epoch exists, no head of this device descends from it, and its commit cannot be processed here.
-    /// Join it, or one that descends from it, by external commit (SPEC §5.8).
-    ExternalJoin {
-        /// The epoch, by the transcript.
-        epoch: EpochId,
-        /// Its number, as far as one can tell without having entered it.
-        number: EpochNumber,
-        /// Since when it is out of reach.
+    /// Others may have gone on to epochs that this device cannot enter: call [`Group::ask`](crate::group::Group::ask), and
+    /// somebody adds it anew (SPEC §5.8).
+    Ask {
+        /// The epochs, by the transcript.
+        epochs: Vec<EpochId>,
+        /// Since when the first of them is out of reach.
         since: Timestamp,
     },
 }
@@ -305,7 +313,9 @@ pub struct Due {
     pub at: Option<Timestamp>,
     /// Devices of D that the base lacks: claim a key package for each that can be claimed.
     pub add: Vec<Device>,
-    /// Members of the base that are not in D.
+    /// Devices of D that are to be added by the key packages with which they asked for it.
+    pub asked: Vec<Device>,
+    /// Members of the base that are not in D, or asked to be added anew.
     pub remove: Vec<Device>,
     /// Heads that a commit made now would resolve.
     pub resolve: Vec<EpochId>,

@@ -42,7 +42,7 @@ impl Actor {
     }
 
     fn maker(&self) -> Maker<'_> {
-        Maker { suite: X25519_ED25519, signer: &*self.signer, identity: &self.identity, extensions: &[] }
+        Maker { suite: X25519_ED25519, signer: &*self.signer, identity: &self.identity, serial: None }
     }
 
     /// A fresh key package.

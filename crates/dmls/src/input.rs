@@ -111,6 +111,13 @@ pub enum Input {
         /// Where the commit of its epoch is to be found, by the sender's word.
         commit: Option<Locator>,
     },
+    /// A device asks to be added anew: it authenticates itself.
+    Ask {
+        /// What [`Publish::Ask`](crate::effect::Publish::Ask) gave.
+        bytes: Vec<u8>,
+        /// The user that the room says sent it.
+        from: String,
+    },
     /// The server took this device's own commit.
     Published {
         /// The epoch it made.
@@ -127,7 +134,7 @@ pub enum Input {
     MergeReply {
         /// The epoch that the commit makes.
         epoch: EpochId,
-        /// M; believed only as far as the confirmation tag checks it.
+        /// M, sealed to this device; believed only as far as the confirmation tag checks it.
         value: zeroize::Zeroizing<Vec<u8>>,
         /// Who answered, over an authenticated channel.
         from: Device,

@@ -16,6 +16,11 @@ pub(crate) struct Leaf {
     pub(crate) index: LeafIndex,
     pub(crate) device: Device,
     pub(crate) key: SignatureKey,
+    /// Its device's leaves count up.
+    pub(crate) serial: u64,
+    /// It came from a key package, not from its device's own commit.
+    #[serde(rename = "package", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) of_package: bool,
 }
 
 /// The members of an epoch, in the order of their leaves; a copy costs nothing.
@@ -74,6 +79,11 @@ impl Members {
     /// Members that `other` lacks, or has under another key.
     pub(crate) fn lacking_in<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a Leaf> {
         self.difference(other).filter_map(|place| place.gone).filter(|leaf| !other.keeps(leaf))
+    }
+
+    /// Whether a leaf of another epoch is one here too, and not an older one.
+    pub(crate) fn is_as_new(&self, leaf: &Leaf) -> bool {
+        self.leaf_of(&leaf.device).is_some_and(|known| known.key == leaf.key && known.serial >= leaf.serial)
     }
 
     /// Whether both have the same devices under the same keys, wherever their leaves are.
@@ -157,7 +167,13 @@ mod tests {
     use super::*;
 
     fn leaf(index: u32, user: &str) -> Leaf {
-        Leaf { index: LeafIndex(index), device: Device::new(user, "D"), key: SignatureKey([1; 32]) }
+        Leaf {
+            index: LeafIndex(index),
+            device: Device::new(user, "D"),
+            key: SignatureKey([1; 32]),
+            serial: 1,
+            of_package: false,
+        }
     }
 
     /// One comes to the place that another had, who has a third one's now: all three are found.

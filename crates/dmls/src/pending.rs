@@ -122,6 +122,11 @@ impl Pending {
         self.waiting.is_empty()
     }
 
+    /// Whether commits wait.
+    pub(crate) fn has_commits(&self) -> bool {
+        self.waiting.values().any(|waiting| waiting.kind == Kind::Commit)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8; 32], &Waiting)> {
         self.waiting.iter()
     }

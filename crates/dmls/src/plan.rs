@@ -1,6 +1,6 @@
 //! What a member should do by itself, and when (SPEC §3.3).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
@@ -8,7 +8,7 @@ use crate::base::{collapse, eligible};
 use crate::codec::push_vector;
 use crate::dag::{Dag, Epoch};
 use crate::defence;
-use crate::id::{Device, EpochId, Locator};
+use crate::id::{Device, EpochId, LeafIndex};
 use crate::members::Leaf;
 
 /// What a commit made now would do, on which base.
@@ -16,31 +16,35 @@ pub(crate) struct Plan<'a> {
     pub(crate) base: &'a Epoch,
     /// Devices of D to be added, in their order.
     pub(crate) add: Vec<Device>,
-    /// Members to be removed.
+    /// Members to be removed: those that are not in D, and the dead leaves of those that asked to be added anew.
     pub(crate) remove: Vec<&'a Leaf>,
-    /// Every other eligible head.
+    /// Eligible heads that are not merged in the base or in one another.
     pub(crate) resolve: Vec<&'a Epoch>,
     /// Those of them that do not collapse with the base: they make a merge due.
     pub(crate) differing: Vec<EpochId>,
+    /// Somebody who is not in D reads here.
+    outsiders: bool,
     /// This device must update before it speaks.
     pub(crate) stale: bool,
-    /// Members that cannot use their leaf in the base, with the event of the external commit by which they came back.
-    pub(crate) stranded: BTreeMap<Device, Locator>,
 }
 
 impl<'a> Plan<'a> {
-    /// The plan of `own` in `dag`, if it can use any head. `refused` tells which devices may not be added again.
-    pub(crate) fn make(dag: &'a Dag, own: &Device, refused: &dyn Fn(&Device) -> bool) -> Option<Self> {
+    /// The plan of `own` in `dag`, if it can use any head.
+    pub(crate) fn make(dag: &'a Dag, own: &Device) -> Option<Self> {
         let heads = eligible(dag);
         let (&base, others) = heads.split_first()?;
-        let stranded = dag.stranded(base, &dag.comebacks(&heads));
-        let differing = others.iter().filter(|head| !collapse(dag, base, head)).map(|head| head.id);
-        let mut remove = to_remove(dag, base, &stranded);
+        let resolve = to_resolve(dag, base, others);
+        let differing = resolve.iter().filter(|head| !collapse(dag, base, head)).map(|head| head.id);
+        let contrast = dag.contrast(base);
+        let is_other = |index: &LeafIndex| base.members.get(*index).is_some_and(|leaf| leaf.device != *own);
+        let outside: Vec<_> = contrast.outside().filter(|index| is_other(index) && defence::on("F19")).collect();
+        let places: BTreeSet<_> = contrast.dead().filter(is_other).chain(outside.iter().copied()).collect();
+        #[cfg_attr(not(dmls_mutants), allow(unused_mut))]
+        let mut remove: Vec<_> = places.into_iter().filter_map(|index| base.members.get(index)).collect();
         #[cfg(dmls_mutants)]
-        remove.extend(removed_elsewhere(&heads));
-        remove.retain(|leaf| leaf.device != *own);
-        let mut add = to_add(dag, base, &stranded);
-        add.retain(|device| device != own && !refused(device));
+        remove.extend(removed_elsewhere(&heads).into_iter().filter(|leaf| leaf.device != *own));
+        let mut add: Vec<_> = contrast.missing().iter().cloned().collect();
+        add.retain(|device| device != own && !dag.audience().has_ended(device));
         #[cfg(dmls_mutants)]
         add.retain(|device| defence::on("F7") || !added_before(dag, base, device));
         Some(Self {
@@ -48,15 +52,15 @@ impl<'a> Plan<'a> {
             add,
             remove,
             differing: differing.collect(),
-            resolve: others.to_vec(),
+            outsiders: !outside.is_empty(),
             stale: defence::on("F8") && defence::on("C11") && dag.is_stale(base),
-            stranded: stranded.into_iter().map(|(device, event)| (device.clone(), event.clone())).collect(),
+            resolve,
         })
     }
 
     /// Whether a commit must come before anything is sent.
     pub(crate) fn must_commit(&self) -> bool {
-        (!self.remove.is_empty() && defence::on("F6")) || self.stale
+        (self.outsiders && defence::on("F6")) || self.stale
     }
 
     /// Whether anything is due at all.
@@ -71,12 +75,10 @@ impl<'a> Plan<'a> {
         self.add.iter().chain(self.remove.iter().copied().chain(lacking).map(|leaf| &leaf.device)).collect()
     }
 
-    /// Whether a device of D has a leaf that it can use in the base and in all other heads.
+    /// Whether a device of D has a live leaf in the base and in all other heads.
     pub(crate) fn is_everywhere(&self, device: &Device, dag: &Dag) -> bool {
-        dag.desired().devices.get(device).is_some_and(|facts| {
-            let there = self.base.members.has(device, &facts.key) && !self.stranded.contains_key(device);
-            there && self.resolve.iter().all(|head| head.members.has(device, &facts.key))
-        })
+        let mut heads = self.resolve.iter().copied().chain([self.base]);
+        heads.all(|head| dag.audience().live(&head.members, device).is_some())
     }
 
     /// How many of `others` come before `own`, by a hash that nobody can choose.
@@ -94,21 +96,18 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Members that must not read any more, and those that cannot use their leaf, in the order of the leaves.
-fn to_remove<'a>(dag: &Dag, base: &'a Epoch, stranded: &BTreeMap<&Device, &Locator>) -> Vec<&'a Leaf> {
-    let contrast = dag.contrast(base);
-    let outside = contrast.outside().filter(|_| defence::on("F19"));
-    let unusable = stranded.keys().filter_map(|device| base.members.leaf_of(device)).map(|leaf| leaf.index);
-    let places: BTreeSet<_> = outside.chain(unusable).collect();
-    places.into_iter().filter_map(|index| base.members.get(index)).collect()
-}
-
-/// Devices of D that are not there, or not with a leaf that they can use.
-fn to_add(dag: &Dag, base: &Epoch, stranded: &BTreeMap<&Device, &Locator>) -> Vec<Device> {
-    let contrast = dag.contrast(base);
-    let unusable = stranded.keys().filter(|device| dag.desired().devices.contains_key(**device));
-    let devices: BTreeSet<_> = contrast.missing().iter().chain(unusable.copied()).cloned().collect();
-    devices.into_iter().collect()
+/// Those of the other heads that are to be merged: what is merged in the base, or in another one of them, is not merged
+/// again.
+fn to_resolve<'a>(dag: &'a Dag, base: &'a Epoch, others: &[&'a Epoch]) -> Vec<&'a Epoch> {
+    dag.to_resolve(|| {
+        let Some(first) = others.iter().filter_map(|head| dag.generation(&head.id)).min() else { return Vec::new() };
+        let mut merged = dag.merged(&base.id, first);
+        let open: Vec<_> = others.iter().copied().filter(|head| !merged.contains(&head.id)).collect();
+        for head in &open {
+            merged.extend(dag.merged(&head.id, first).into_iter().filter(|id| *id != head.id));
+        }
+        open.into_iter().filter(|head| !merged.contains(&head.id)).collect()
+    })
 }
 
 /// A weaker rule for the attack F7: what an ancestor added is there, whatever a merge made of it.
@@ -123,7 +122,7 @@ fn removed_elsewhere<'a>(heads: &[&'a Epoch]) -> Vec<&'a Leaf> {
     if defence::on("F17") {
         return Vec::new();
     }
-    let gone = |leaf: &&Leaf| heads.iter().flat_map(|head| &head.removed).any(|removal| removal.device == leaf.device);
+    let gone = |leaf: &&Leaf| heads.iter().flat_map(|head| &head.removed).any(|device| *device == leaf.device);
     heads[0].members.iter().filter(gone).collect()
 }
 

@@ -4,13 +4,15 @@ use sha2::{Digest, Sha256};
 use tls_codec::{TlsDeserialize, TlsSerialize, TlsSize, VLBytes};
 
 use crate::codec::push_vector;
+use crate::device::OwnDevice;
 use crate::effect::EpochRef;
 use crate::error::Reason;
-use crate::id::{Device, EpochId, LeafIndex, Locator, Sequence};
+use crate::id::{Device, EpochId, GroupId, LeafIndex, Locator, Sequence, SignatureKey};
 use crate::input::BaseProof;
+use crate::suite::Suite;
 
 /// First byte of every `authenticated_data`.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Version 0 of the PSK id: no chain.
 const PSK_VERSION: u8 = 0;
 const PSK_PREFIX: &[u8] = b"dmls1";
@@ -87,6 +89,8 @@ struct WireJustification {
 pub struct Grant {
     /// Whose leaf in the base.
     pub leaf: u32,
+    /// Which leaf of that device it is sealed to.
+    pub serial: u64,
     /// HPKE's encapsulated key.
     pub enc: VLBytes,
     /// M, sealed.
@@ -118,6 +122,17 @@ struct WireCommitData {
     policy: [u8; 32],
     changes: Vec<WireJustification>,
     grants: Vec<Grant>,
+}
+
+impl Grant {
+    /// As an answer to whoever asks for M (SPEC §3.9).
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Reason> {
+        decode(bytes)
+    }
 }
 
 impl CommitData {
@@ -236,6 +251,53 @@ impl MessageData {
     pub(crate) fn head_ids(&self) -> &[[u8; 8]] {
         &self.head_ids
     }
+}
+
+/// An ask: a device wants to be added anew, by this key package (SPEC §2.10).
+#[derive(Debug, Clone, PartialEq, Eq, TlsSerialize, TlsDeserialize, TlsSize)]
+pub(crate) struct AskData {
+    group: VLBytes,
+    /// The MLSMessage.
+    package: VLBytes,
+    /// By the signature key of the package's leaf.
+    signature: VLBytes,
+}
+
+impl AskData {
+    pub(crate) fn signed(group: &GroupId, package: Vec<u8>, own: &OwnDevice) -> Self {
+        let (group, package): (VLBytes, VLBytes) = (group.as_bytes().into(), package.into());
+        let signature = own.signing().sign(&asked(&group, &package));
+        Self { group, package, signature: signature[..].into() }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Reason> {
+        decode(bytes)
+    }
+
+    pub(crate) fn group(&self) -> &[u8] {
+        self.group.as_slice()
+    }
+
+    pub(crate) fn package(&self) -> &[u8] {
+        self.package.as_slice()
+    }
+
+    /// Key packages are handed out to anybody; only their device asks by one.
+    pub(crate) fn is_signed_by(&self, key: &SignatureKey, suite: &dyn Suite) -> bool {
+        let Ok(signature) = self.signature.as_slice().try_into() else { return false };
+        suite.verify(&key.0, &asked(&self.group, &self.package), signature)
+    }
+}
+
+/// What the signature of an ask covers.
+fn asked(group: &VLBytes, package: &VLBytes) -> Vec<u8> {
+    let mut out = b"DMLS 1.0 ask".to_vec();
+    [group, package].into_iter().for_each(|part| push_vector(&mut out, part.as_slice()));
+    out
 }
 
 fn encode<T: tls_codec::Serialize>(value: &T) -> Vec<u8> {

@@ -53,6 +53,7 @@ impl Account {
         let seed = Zeroizing::new(seed);
         let seed: [u8; 32] = seed.as_slice().try_into().map_err(|_| damaged())?;
         let own = own.map(|record| OwnDevice::from_record_in(suite, &record)).transpose().map_err(|_| damaged())?;
+        own.iter().try_for_each(|own| own.load_serial(records))?;
         Ok(Self { device, suite, seed: Some(Zeroizing::new(seed)), own: own.map(Arc::new) })
     }
 
@@ -95,6 +96,7 @@ impl<J: Journal> Machine<J> {
         let (signing, device) = (SigningKey::from_bytes_in(self.account.suite, seed), self.account.device.clone());
         let own = OwnDevice::new(signing, device, device_ed25519, GENERATION, signature);
         let own = own.map_err(|_| Error::BadCredential)?;
+        own.load_serial(&self.journal)?;
         let write = self.account.write(seed, Some(&own));
         let mut writes = vec![write];
         self.facts.track(&self.account.device.user, &mut writes);

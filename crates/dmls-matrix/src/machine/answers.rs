@@ -115,7 +115,9 @@ impl<J: Journal> Machine<J> {
                 let event_id = event_id_of(&json_of(response))?;
                 self.published(id, number, &event_id, now, entropy, report)?;
             }
-            RoomTicket::WelcomeSend(number) | RoomTicket::ToDevice(number) => room.drop_item(number),
+            RoomTicket::WelcomeSend(number) | RoomTicket::ToDevice(number) | RoomTicket::AskEvent(number) => {
+                room.drop_item(number);
+            }
             RoomTicket::DraftEvent(number) => {
                 let event_id = event_id_of(&json_of(response))?;
                 let Some(Item::Draft(draft)) = room.queue.get(&number) else { return Ok(()) };
@@ -304,6 +306,10 @@ impl<J: Journal> Machine<J> {
             (RoomTicket::DraftEvent(number), Some(code)) => {
                 room.drop_item(number);
                 room.note_trouble(code, "the server refused a message", report);
+            }
+            (RoomTicket::AskEvent(number), Some(code)) => {
+                room.drop_item(number);
+                room.note_trouble(code, "the server refused to let this device ask", report);
             }
             (RoomTicket::WelcomeSend(number) | RoomTicket::WelcomeUpload(number), Some(code)) => {
                 room.drop_item(number);

@@ -125,6 +125,7 @@ impl<J: Journal> Machine<J> {
                 room.note_seen(event.event_id);
                 self.take_commit(id, event, commit, now, entropy, report)
             }
+            Ok(Sealed::Ask(bytes)) => self.take_ask(id, event, bytes, now, entropy, report),
             Ok(Sealed::Message(message)) => self.take_message(id, event, message, placing, now, entropy, report),
         }
     }
@@ -180,6 +181,27 @@ impl<J: Journal> Machine<J> {
                 report.remarks.extend(room.map(|room| refusal(room, event, reason.code())));
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_ask(
+        &mut self,
+        id: &RoomId,
+        event: &RawEvent<'_>,
+        bytes: Vec<u8>,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+        report: &mut Report,
+    ) -> Result<(), Error<J::Error>> {
+        let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
+        if let Some((number, _)) = room.unsent_ask().filter(|(_, ask)| *ask.bytes == bytes) {
+            room.drop_item(number);
+        }
+        let input = Input::Ask { bytes, from: event.sender.to_owned() };
+        let verdict = self.handle(id, input, now, entropy, report)?;
+        if let (Some(code), Some(room)) = (verdict.as_ref().and_then(refused_code), self.rooms.get(id)) {
+            report.remarks.push(refusal(room, event, code));
         }
         Ok(())
     }

@@ -113,6 +113,10 @@ impl<J: Journal> Machine<J> {
     /// Makes what the server lacks and deletes what is over.
     pub(super) fn tend_keys(&mut self, now: Timestamp, entropy: &mut dyn Entropy) -> Result<(), Error<J::Error>> {
         self.retire_fallbacks(now)?;
+        if self.packages.next_expiry().is_some_and(|at| at <= now) {
+            let stored = self.packages.expire(now).persist(&mut self.journal);
+            self.after_packages(stored)?;
+        }
         if self.keys.is_pending() {
             return Ok(());
         }

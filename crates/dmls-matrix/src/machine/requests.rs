@@ -16,7 +16,7 @@ use crate::names::{ENCRYPTED, key_package_algorithm};
 use crate::request::{OutgoingRequest, Request};
 use crate::room::Room;
 use crate::room::queue::{CommitItem, Draft, Item, SealedDraft, WelcomeItem};
-use crate::wire::room::{Media, commit_content, message_content};
+use crate::wire::room::{Media, ask_content, commit_content, message_content};
 use crate::wire::welcome::{self, Body, Carrier};
 
 /// To-device requests of one room listed at once.
@@ -41,6 +41,7 @@ pub(super) enum RoomTicket {
     Claim(u64),
     CommitUpload(u64),
     CommitEvent(u64),
+    AskEvent(u64),
     WelcomeUpload(u64),
     WelcomeSend(u64),
     DraftEvent(u64),
@@ -59,6 +60,7 @@ impl RoomTicket {
         matches!(
             self,
             Self::DraftEvent(_)
+                | Self::AskEvent(_)
                 | Self::WelcomeSend(_)
                 | Self::ToDevice(_)
                 | Self::CommitUpload(_)
@@ -71,6 +73,7 @@ impl RoomTicket {
             Self::Claim(number) => format!("claim {number}"),
             Self::CommitUpload(number) => format!("group-info {number}"),
             Self::CommitEvent(number) => format!("commit {number}"),
+            Self::AskEvent(number) => format!("ask {number}"),
             Self::WelcomeUpload(number) => format!("welcome-media {number}"),
             Self::WelcomeSend(number) => format!("welcome {number}"),
             Self::DraftEvent(number) => format!("message {number}"),
@@ -177,10 +180,7 @@ impl<J: Journal> Machine<J> {
         if room.group_info.is_some() {
             return;
         }
-        let entry = match room.group.in_group() {
-            true => room.way_back(listing.now).filter(|_| self.is_free_to_join(id, listing.now)),
-            false => room.best_entry().filter(|_| self.may_enter(id, listing.now)).cloned(),
-        };
+        let entry = room.best_entry().filter(|_| !room.group.in_group() && self.may_enter(id, listing.now)).cloned();
         let Some(entry) = entry else { return };
         let (mxc, sha256) = (entry.group_info.url.clone(), entry.group_info.sha256);
         let ticket = RoomTicket::EntryInfo(entry.epoch.id, entry.group_info);
@@ -192,7 +192,7 @@ impl<J: Journal> Machine<J> {
         let rooms = self.rooms.values().filter(|room| room.is_active()).filter_map(|room| room.next_action(now, after));
         let pauses = self.pauses.values().map(|pause| pause.until);
         let welcomes = self.welcomes.values().map(|waiting| waiting.next);
-        let own = [self.facts.next_try(), self.keys.next_retirement()];
+        let own = [self.facts.next_try(), self.keys.next_retirement(), self.packages.next_expiry()];
         let all = rooms.chain(pauses).chain(welcomes).chain(own.into_iter().flatten());
         all.filter(|at| *at > now).min()
     }
@@ -270,6 +270,14 @@ impl Room {
                 self.list_commit(number, commit, listing);
             }
             return;
+        }
+        if let Some((number, ask)) = self.unsent_ask() {
+            listing.add_in(self, RoomTicket::AskEvent(number), || Request::RoomEvent {
+                room: self.id.clone(),
+                event_type: ENCRYPTED.to_owned(),
+                txn_id: ask.txn_id.clone(),
+                content: ask_content(&ask.bytes),
+            });
         }
         for (number, item) in &self.queue {
             let Item::Welcome(welcome) = item else { continue };

@@ -8,6 +8,7 @@ use dmls::group::Orders;
 use dmls::id::Timestamp;
 use dmls::input::Input;
 use dmls::journal::Journal;
+use dmls::package::KeyPackages;
 
 use super::Machine;
 use crate::error::Error;
@@ -51,7 +52,7 @@ impl<J: Journal> Machine<J> {
         self.refresh_desired(id, now, entropy, report)?;
         self.join_by_welcomes(id, now, entropy, report)?;
         if self.rooms.get(id).is_some_and(|room| room.group.in_group()) {
-            self.tend_rejoin(id, now, entropy, report)?;
+            self.tend_ask(id, now, entropy, report)?;
             self.tend_commit(id, now, entropy, report)?;
             self.tend_draft(id, now, entropy, report)?;
         } else {
@@ -95,8 +96,8 @@ impl<J: Journal> Machine<J> {
         self.enter(id, entry, group_info, now, entropy, report)
     }
 
-    /// Comes back by external commit once others went on where this device cannot follow (SPEC §5.8).
-    fn tend_rejoin(
+    /// Asks to be added anew once others went on where this device cannot follow (SPEC §5.8).
+    fn tend_ask(
         &mut self,
         id: &RoomId,
         now: Timestamp,
@@ -106,21 +107,27 @@ impl<J: Journal> Machine<J> {
         if let Some(room) = self.rooms.get_mut(id) {
             room.note_head(now);
         }
-        if !self.is_free_to_join(id, now) {
+        let asks = self.rooms.get(id).is_some_and(|room| room.unsent_ask().is_none() && room.asks_now(now));
+        if !asks || !self.is_free_to_join(id, now) {
             return Ok(());
         }
-        let Some(room) = self.rooms.get_mut(id) else { return Ok(()) };
-        if room.seeks_way_back(now) {
-            room.page_for_entries(now);
-            return Ok(());
+        let mut packages = std::mem::take(&mut self.packages);
+        let asked = self.call(
+            id,
+            entropy,
+            report,
+            |group, entropy| group.ask(&mut packages, now, entropy),
+            |room, _, _| {
+                room.note_asked(now);
+                Ok(())
+            },
+        );
+        match asked {
+            Ok(_) => self.packages = packages,
+            // What was made in memory only is not there on disk.
+            Err(_) => self.packages = KeyPackages::load(&self.journal)?,
         }
-        let (Some(entry), Some((told, group_info))) = (room.way_back(now), room.group_info.take()) else {
-            return Ok(());
-        };
-        if told.name() == entry.name() {
-            self.enter(id, entry, group_info, now, entropy, report)?;
-        }
-        Ok(())
+        asked.map(drop)
     }
 
     /// Joins `target` by external commit; an entry point that is of no use is given up.
@@ -363,6 +370,7 @@ impl Room {
         self.marks.update_wanted
             || stale
             || !due.remove.is_empty()
+            || !due.asked.is_empty()
             || !due.resolve.is_empty()
             || self.claims.has_packages()
     }
@@ -425,12 +433,9 @@ impl Room {
         let mut times: Vec<Option<Timestamp>> = vec![self.commit_hold, tick, caught_up];
         if self.group.in_group() {
             let due = self.group.due(now);
-            let rejoin = self.group.may_rejoin_at();
-            times.extend([due.at, self.claims.wait_until(now), self.next_search(), rejoin]);
+            let ask = Some(self.may_ask_at());
+            times.extend([due.at, self.claims.wait_until(now), self.next_search(), ask]);
             times.push(self.behind_until());
-            if self.seeks_way_back(now) {
-                times.push(Some(self.paging.entries_due()));
-            }
             if due.update && self.first_draft().is_some() {
                 times.push(self.updates_at(&due));
             }

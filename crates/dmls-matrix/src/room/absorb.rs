@@ -6,7 +6,7 @@ use dmls::journal::Records;
 use zeroize::Zeroizing;
 
 use super::Room;
-use super::queue::{CommitItem, Item, KeptWelcome, fresh_name};
+use super::queue::{AskItem, CommitItem, Item, KeptWelcome, fresh_name};
 use crate::error::Error;
 use crate::names;
 use crate::view::Remark;
@@ -74,6 +74,9 @@ impl Room {
                     update: false,
                 }));
             }
+            Publish::Ask { bytes } => {
+                self.enqueue(Item::Ask(AskItem { bytes: bytes.into(), txn_id: fresh_name(entropy)? }));
+            }
             Publish::MergeReply { to, epoch, value } => {
                 let content = MergeReply { room: self.id.clone(), epoch, value }.json();
                 let content = Zeroizing::new(content.to_string());
@@ -115,6 +118,12 @@ impl Room {
             }
             Notice::Clone { epoch } => {
                 ("clone", None, format!("this device's own leaf did something in {epoch} that this device did not do"))
+            }
+            Notice::Asked { device } if device == self.group.device() => {
+                ("clone", None, "a copy of this device asked to be added anew".to_owned())
+            }
+            Notice::Asked { device } => {
+                ("asked", Some(device), format!("{device} cannot follow what was committed, and asks to be added anew"))
             }
             Notice::Returned { device, epoch } => (
                 "returned",

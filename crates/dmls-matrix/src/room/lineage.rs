@@ -111,7 +111,7 @@ impl Room {
     }
 
     /// How good an entry point is, better last: of those who misled this device least, the highest.
-    pub(crate) fn rank_of_entry(&self, entry: &EntryPoint) -> (Reverse<u32>, EpochNumber) {
+    fn rank_of_entry(&self, entry: &EntryPoint) -> (Reverse<u32>, EpochNumber) {
         (Reverse(self.misled.get(&entry.from).copied().unwrap_or_default()), entry.number)
     }
 

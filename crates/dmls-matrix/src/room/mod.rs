@@ -1,13 +1,13 @@
 //! One room: the core's group, and what the binding remembers beside it.
 
 pub(crate) mod absorb;
+pub(crate) mod asking;
 pub(crate) mod claims;
 pub(crate) mod kept;
 pub(crate) mod lineage;
 pub(crate) mod members;
 pub(crate) mod queue;
 pub(crate) mod record;
-pub(crate) mod rejoin;
 pub(crate) mod rows;
 pub(crate) mod search;
 
@@ -27,7 +27,7 @@ use crate::wire::room::Media;
 
 use claims::Claims;
 use kept::Kept;
-use queue::{Item, KeptWelcome};
+use queue::{AskItem, Item, KeptWelcome};
 use record::{EntryPoint, Hearsay, Marks, Member, Place, RoomRecord, Search, Tally};
 
 /// Raw commits kept in memory for Welcomes that name them.
@@ -74,6 +74,8 @@ pub(crate) struct Room {
     pub(crate) paging: search::Paging,
     /// Commits made before this device could speak.
     pub(crate) updates: Updates,
+    /// Asks for want of commits that are searched for in vain.
+    pub(crate) asked_in_vain: Asked,
     /// Whether D in the core may be out of date.
     pub(crate) desired_stale: bool,
     /// The GroupInfo of an entry point, downloaded.
@@ -92,6 +94,13 @@ pub(crate) struct Updates {
     pub(crate) since: Timestamp,
     /// Since when others are said to have merged it where this device is not.
     pub(crate) behind: Option<Timestamp>,
+}
+
+/// How often this device asked for want of a commit, and when it did so last.
+#[derive(Default)]
+pub(crate) struct Asked {
+    pub(crate) count: u32,
+    pub(crate) last: Timestamp,
 }
 
 impl Room {
@@ -138,6 +147,7 @@ impl Room {
             gap_open: None,
             paging: search::Paging::default(),
             updates: Updates::default(),
+            asked_in_vain: Asked::default(),
             desired_stale: true,
             group_info: None,
             useless: BTreeSet::new(),
@@ -155,7 +165,7 @@ impl Room {
         match item {
             Item::Commit(commit) => self.group.commit(&commit.epoch).is_some(),
             Item::Welcome(welcome) => self.own_welcomes.contains_key(&welcome.epoch),
-            Item::Draft(_) | Item::ToDevice(_) => true,
+            Item::Ask(_) | Item::Draft(_) | Item::ToDevice(_) => true,
         }
     }
 
@@ -246,6 +256,14 @@ impl Room {
     /// The own commit that the server has not accepted yet.
     pub(crate) fn unpublished(&self) -> Option<u64> {
         self.queue.iter().find(|(_, item)| matches!(item, Item::Commit(_))).map(|(number, _)| *number)
+    }
+
+    /// The own ask that the server has not accepted yet.
+    pub(crate) fn unsent_ask(&self) -> Option<(u64, &AskItem)> {
+        self.queue.iter().find_map(|(number, item)| match item {
+            Item::Ask(ask) => Some((*number, ask)),
+            _ => None,
+        })
     }
 
     /// The oldest own message that has not left yet.

@@ -17,6 +17,8 @@ pub(crate) enum Item {
     Commit(CommitItem),
     /// Welcomes of a published commit.
     Welcome(WelcomeItem),
+    /// This device asks to be added anew.
+    Ask(AskItem),
     /// An own message, sealed or not.
     Draft(Draft),
     /// A request or answer to one device; its place in the order does not matter.
@@ -34,6 +36,13 @@ pub(crate) struct CommitItem {
     pub(crate) txn_id: String,
     /// It is the rekey that was asked for.
     pub(crate) update: bool,
+}
+
+/// An ask that the server has not accepted yet.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct AskItem {
+    pub(crate) bytes: ByteBuf,
+    pub(crate) txn_id: String,
 }
 
 /// The Welcome of an own commit, with fresh randomness in it: stored once, with the commit, until it was sent.

@@ -45,6 +45,8 @@ impl<'a> RawEvent<'a> {
 pub(crate) enum Sealed {
     Message(MessageContent),
     Commit(CommitContent),
+    /// A device asks to be added anew.
+    Ask(Vec<u8>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +120,9 @@ pub(crate) fn is_ours(content: &Value) -> bool {
 
 /// Reads an encrypted event and compares its hints with the signed copy.
 pub(crate) fn parse(room: &RoomId, content: &Value) -> Result<Sealed, Refused> {
+    if content.get("ask").is_some() {
+        return Ok(Sealed::Ask(bytes(content, "ask").ok_or(Malformed("malformed_base64"))?));
+    }
     let bytes = bytes(content, "ciphertext").ok_or(Malformed("malformed_base64"))?;
     let locator = id(content, "commit_event").unwrap_or_default();
     let hint = content.get("epoch").and_then(|value| epoch(value, locator)).ok_or(Malformed("malformed_hints"))?;
@@ -206,6 +211,11 @@ pub(crate) fn commit_content(
         map.insert("group_info".to_owned(), group_info.json());
     }
     content
+}
+
+/// Content of an ask.
+pub(crate) fn ask_content(bytes: &[u8]) -> Value {
+    json!({ "algorithm": room_algorithm(), "ask": base64(bytes) })
 }
 
 fn set_locator(content: &mut Value, locator: &Locator) {

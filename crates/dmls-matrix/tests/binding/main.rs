@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
+mod asking;
 mod crash;
 mod everyday;
 mod hostile;
-mod rejoin;
+
 mod server;
 mod split;
 mod watched;

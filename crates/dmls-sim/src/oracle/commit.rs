@@ -148,7 +148,7 @@ struct Signed {
 
 fn read_signed(signed: &[u8]) -> Option<Signed> {
     let mut bytes = Bytes(signed);
-    if bytes.number(1)? != 1 {
+    if bytes.number(1)? != 2 {
         return None;
     }
     let base = read_reference(&mut bytes)?;
@@ -171,6 +171,7 @@ fn read_signed(signed: &[u8]) -> Option<Signed> {
     let mut granted = Vec::new();
     while !grants.is_empty() {
         granted.push(usize::try_from(grants.number(4)?).ok()?);
+        grants.number(8)?; // serial
         grants.skip_vectors(2)?;
     }
     Some(Signed { base, resolves, caused, granted })

@@ -143,14 +143,14 @@ fn nobody_has_it(trace: &Trace, book: &Book, room: &Room, end: &End, epoch: &Id)
         if knows(end, &id) || !seen.insert(id) {
             continue;
         }
-        let told = anybody_knows(&id);
-        if !is_shown(&id) && !told {
+        if !is_shown(&id) && !anybody_knows(&id) {
             return true;
         }
         let Some(epoch) = room.epochs.0.get(&id) else { continue };
         work.extend(epoch.base);
-        // Who has a merge can tell its merge value to those who cannot come by the heads that it resolves.
-        if !told {
+        // Who is in a merge can tell its merge value to those who cannot come by the heads that it resolves.
+        let is_in = |other: &End| knows(other, &id) && epoch.has(&name_of(&other.device));
+        if !trace.ends.values().filter(|other| tells(room, end, other)).any(is_in) {
             work.extend(epoch.resolves.iter().filter(|head| room.epochs.0.contains_key(*head)));
         }
     }

@@ -6,11 +6,13 @@ use dmls::id::{Device, EpochId};
 use dmls_matrix::sync::SyncInput;
 #[cfg(dmls_mutants)]
 use dmls_matrix::sync::ToDeviceEvent;
-use dmls_matrix::{RoomId, Source};
+use dmls_matrix::{Machine, RoomId, Source};
+use dmls_store::MemoryStore;
 use serde_json::{Value, json};
 
 use super::{Fault, World, fault};
 use crate::client::{Client, MachineError};
+use crate::entropy::Stream;
 use crate::trace::{Fact, Name, Theft};
 
 /// So often everything is shown to a thief: what waits for something finds it the next time.
@@ -65,7 +67,7 @@ impl World {
                 )?;
                 let others = machine.members(room)?.into_iter().filter(|row| row.in_head && row.device != thief.device);
                 let from = others.map(|row| row.device).next();
-                if let Some(guesses) = from.and_then(|from| guesses(room, &from, posted)) {
+                if let Some(guesses) = from.and_then(|from| guesses(machine, room, &from, posted, &mut thief.entropy)) {
                     machine.receive_sync(guesses, now, &mut thief.entropy)?;
                 }
             }
@@ -79,26 +81,47 @@ impl World {
 /// A thief tells its copy of the device, as if a member answered, that each merge has the merge value of one that merges
 /// nothing (SPEC §3.5).
 #[cfg(dmls_mutants)]
-fn guesses(room: &RoomId, from: &Device, posted: &[(RoomId, Value)]) -> Option<SyncInput> {
+fn guesses(
+    machine: &mut Machine<MemoryStore>,
+    room: &RoomId,
+    from: &Device,
+    posted: &[(RoomId, Value)],
+    entropy: &mut Stream,
+) -> Option<SyncInput> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD_NO_PAD;
+    use dmls::craft::State;
     use dmls_matrix::insider;
     use sha2::{Digest as _, Sha256};
     let nothing: [u8; 32] = Sha256::digest(b"DMLS 1.0 inputs\0").into();
+    let group = machine.insider(room)?;
     let made = posted.iter().filter(|(place, _)| place == room);
-    let letters = made.filter_map(|(_, event)| insider::made_by(&event["content"])).map(|made| {
-        let (event_type, content) = insider::merge_reply(room, made.id, &nothing);
-        ToDeviceEvent {
+    let letters = made.filter_map(|(_, event)| {
+        let made = insider::made_by(&event["content"])?;
+        let bytes = STANDARD_NO_PAD.decode(event["content"]["ciphertext"].as_str()?).ok()?;
+        let commit = dmls::group::inspect_commit(&bytes).ok()?;
+        let base = State::of(group, &commit.base.id)?;
+        let reply = base.reply(group.device(), &commit.resolves, nothing, entropy).ok()?;
+        let (event_type, content) = insider::merge_reply(room, made.id, &reply);
+        Some(ToDeviceEvent {
             sender: from.user.clone(),
             sender_device: Some(from.clone()),
             encrypted: true,
             event_type,
             content,
-        }
+        })
     });
     SyncInput::parse(&json!({ "next_batch": "s0_0" }), letters.collect())
 }
 
 #[cfg(not(dmls_mutants))]
-fn guesses(_: &RoomId, _: &Device, _: &[(RoomId, Value)]) -> Option<SyncInput> {
+fn guesses(
+    _: &mut Machine<MemoryStore>,
+    _: &RoomId,
+    _: &Device,
+    _: &[(RoomId, Value)],
+    _: &mut Stream,
+) -> Option<SyncInput> {
     None
 }
 

@@ -3,7 +3,7 @@
 mod flood;
 #[cfg(dmls_mutants)]
 mod forged;
-mod healing;
+pub mod healing;
 mod membership;
 mod order;
 mod routes;
@@ -92,7 +92,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         id: "F14",
         attack: "a commit whose path does not open for some",
-        defence: "its maker is blamed; who cannot follow comes back by external commit",
+        defence: "its maker is blamed; who cannot follow asks, and is added anew",
         run: crafted!(forged::poisoned_path),
     },
     Attack {

@@ -27,6 +27,12 @@ pub const ATTACKS: &[Attack] = &[
         run: flushed_window,
     },
     Attack {
+        id: "R5",
+        attack: "a thief of an old copy asks for the merge value of a merge after which its owner is healed",
+        defence: "the answer is sealed to the newest leaf that the device made",
+        run: crate::f::healing::asked_for,
+    },
+    Attack {
         id: "R6",
         attack: "a thief with the signature key comes back as the device, unnoticed",
         defence: "the owner is told of a clone, everybody of a return",
@@ -72,12 +78,11 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     },
 ];
 
-const RULES: &str = "the rules of covering, asking and serial numbers are designed and searched (MODEL), not built";
+const RULES: &str = "the rules of covering, asking and serial numbers are built (SPEC 2.7, 5.8) and searched (MODEL); no attack plays it";
 const CHAIN: &str = "the chain and what hangs on it are not built";
 
 pub const LATER: &[Later] = &[
     Later { id: "R3", reason: RULES },
-    Later { id: "R5", reason: "an answer with M is not sealed to the asker's newest leaf yet" },
     Later { id: "R7", reason: RULES },
     Later { id: "R8", reason: RULES },
     Later { id: "R10", reason: RULES },
@@ -159,7 +164,7 @@ fn quiet_return() -> End {
     names.iter().for_each(|name| world.take_in(name));
     let newest = world.events().into_iter().rev().find_map(|(locator, event)| match event {
         Event::Commit { epoch, group_info, .. } => Some((EpochRef { locator, ..epoch }, group_info)),
-        Event::Message { .. } => None,
+        Event::Message { .. } | Event::Ask { .. } => None,
     });
     let (target, group_info) = newest.unwrap();
     let (mut thief, mut rng, mut store) =

@@ -213,6 +213,7 @@ impl Puppet {
                         Event::Message { bytes, commit } => {
                             Input::Message { bytes, locator, from, commit: Some(commit) }
                         }
+                        Event::Ask { bytes } => Input::Ask { bytes, from },
                     });
                 }
             }

@@ -196,7 +196,7 @@ fn other_group_info() -> End {
 fn commits(world: &World) -> Vec<(Vec<u8>, dmls::effect::EpochRef)> {
     let commit = |(_, event)| match event {
         Event::Commit { epoch, group_info, .. } => Some((group_info, epoch)),
-        Event::Message { .. } => None,
+        Event::Message { .. } | Event::Ask { .. } => None,
     };
     world.events().into_iter().filter_map(commit).collect()
 }

@@ -28,7 +28,6 @@ const SEEDS: &[(&str, Kind, u64)] = &[
     ("F4", Hostile, 34),
     ("F8", Hostile, 50),
     ("F12", Plain, 8),
-    ("F17", Plain, 110),
     ("F19", Hostile, 97),
     ("F20", Hostile, 139),
     ("F21", Hostile, 0),
@@ -39,15 +38,15 @@ const SEEDS: &[(&str, Kind, u64)] = &[
     ("C11", Hostile, 50),
     ("C12", Hostile, 285),
     ("C15", Hostile, 71),
-    ("C18", Hostile, 83),
+    ("C18", Hostile, 269),
     ("C19", Hostile, 1221),
+    ("C20", Hostile, 78),
 ];
 
 /// A script of `scripts/ID.txt`, and what its run without the defence shows; with the defence it shows nothing.
 const SCRIPTS: &[(&str, Fault)] = &[
     ("F2", Fault::Steered),
     ("F5", Fault::Gate),
-    ("F7", Fault::CutOff),
     ("F9", Fault::Leaked),
     ("F13", Fault::Storm),
     ("F14", Fault::Unjudged),
@@ -59,7 +58,6 @@ const SCRIPTS: &[(&str, Fault)] = &[
     ("C14", Fault::Diverged),
     ("C16", Fault::Gate),
     ("C17", Fault::Lost),
-    ("C20", Fault::Diverged),
 ];
 
 /// Ids for which no run can fail, and why.
@@ -69,6 +67,11 @@ const BLUNT: &[(&str, &str)] = &[
         "the same is asked again when a ciphertext leaves (C16): the message waits for the commit that is due anyway, and \
          is sealed anew in it; nothing else is different",
     ),
+    (
+        "F17",
+        "who is removed so is added again by the next commit of whoever sees them in the room, and reads what was said",
+    ),
+    ("F7", "what a merge left out keeps the head that had it beside the merge (C12), and that is built on"),
     ("F16", "as C13: what one route refuses the merges of others make up for"),
     (
         "C13",

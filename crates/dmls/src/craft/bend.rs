@@ -123,7 +123,7 @@ fn path_of(
         let commit_secret = Secret::new([0; 32]);
         return Ok(Path { tree, keys, secrets: Vec::new(), commit_secret, sealed: None, hit: Vec::new() });
     }
-    let mut maker = own.maker();
+    let mut maker = own.same_leaf_maker();
     if let Some(identity) = plan.identity {
         maker.identity = identity.maker().identity;
     }
@@ -227,7 +227,7 @@ pub(crate) fn join_removing(
 ) -> Result<super::Made, MakeError> {
     let door = super::Door::read(own.suite(), info, None)?;
     let removes = door.public().tree().leaf_of(victim).into_iter().collect();
-    let draft = door.draft_removing(removes, None, authenticated_data, &own.maker(), entropy)?;
+    let draft = door.draft_removing(removes, None, authenticated_data, &own.same_leaf_maker(), entropy)?;
     draft.finish(None, &own.maker(), entropy)
 }
 

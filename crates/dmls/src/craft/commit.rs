@@ -10,8 +10,8 @@ use crate::error::GroupError;
 use crate::group::{grant_context, welcome_info};
 use crate::id::{Device, EpochId, LeafIndex, Locator};
 use crate::members::Leaf;
-use crate::mls::Package;
 use crate::mls::bend::{self, BentPlan, EditInfo};
+use crate::mls::{Package, Recipient};
 use crate::secret::{InputKind, Secret, grant_psk, merge_value, no_chain, psk_secret};
 use crate::wire::{self, Change, CommitData, Grant, Justification, PskId};
 
@@ -319,12 +319,13 @@ impl<'a> Commit<'a> {
 
     fn grants(&self, resolves: &[EpochRef], m: &Secret, entropy: &mut dyn Entropy) -> Result<Vec<Grant>, GroupError> {
         let base = self.base;
-        let has = |head: &State, leaf: &Leaf| head.leaves.keeps(leaf);
+        let has = |head: &State, leaf: &Leaf| head.leaves.is_as_new(leaf);
+        let is_there = |head: &State, leaf: &Leaf| head.leaves.keeps(leaf);
         let context = grant_context(&base.reference, resolves);
         let mut grants = Vec::new();
         for leaf in base.leaves.iter().filter(|leaf| leaf.index != base.own_leaf) {
             let kept = self.removes.iter().all(|(device, _)| *device != leaf.device);
-            let lacks = self.resolves.iter().any(|head| !has(head, leaf));
+            let lacks = self.resolves.iter().any(|head| !is_there(head, leaf));
             let wrong = self.misgranted.contains(&leaf.device);
             if !kept || !(lacks || wrong) || self.ungranted.contains(&leaf.device) {
                 continue;
@@ -333,9 +334,29 @@ impl<'a> Commit<'a> {
             let shared = self.resolves.iter().filter(|head| has(head, leaf));
             let shared = shared.filter_map(|head| Some((InputKind::Head, head.id(), head.merge_export.clone()?)));
             let psk = grant_psk(&no_chain(), &merge_value(shared.collect()));
-            grants.push(base.epoch.seal_grant(leaf.index, &context, &psk, value, entropy)?);
+            let key = base.epoch.leaf_key(leaf.index).cloned().ok_or(GroupError::NotInGroup)?;
+            let to = Recipient { leaf: leaf.index, serial: leaf.serial, key };
+            grants.push(to.seal(base.own.suite(), &context, &psk, value, entropy)?);
         }
         Ok(grants)
+    }
+}
+
+impl State {
+    /// An answer with any M to whoever asks for that of a commit on this epoch: sealed to the leaf that the asker has here.
+    pub fn reply(
+        &self,
+        to: &Device,
+        resolves: &[EpochRef],
+        value: [u8; 32],
+        entropy: &mut dyn Entropy,
+    ) -> Result<Vec<u8>, GroupError> {
+        let leaf = self.leaves.leaf_of(to).ok_or(GroupError::NotInGroup)?;
+        let key = self.epoch.leaf_key(leaf.index).cloned().ok_or(GroupError::NotInGroup)?;
+        let to = Recipient { leaf: leaf.index, serial: leaf.serial, key };
+        let psk = grant_psk(&no_chain(), &merge_value(Vec::new()));
+        let context = grant_context(&self.reference, resolves);
+        Ok(to.seal(self.own.suite(), &context, &psk, &Secret::new(value), entropy)?.encode())
     }
 }
 

@@ -56,7 +56,7 @@ pub fn join_externally(
     let door = Door::read(own.suite(), group_info, None).map_err(refuse)?;
     let made = match removing {
         Some(victim) => bend::join_removing(own, group_info, victim, data.encode(), entropy)?,
-        None => door.draft(None, data.encode(), &own.maker(), entropy)?.finish(None, &own.maker(), entropy)?,
+        None => door.draft(None, data.encode(), &own.leaf_maker(), entropy)?.finish(None, &own.maker(), entropy)?,
     };
     let epoch = made.entered.epoch;
     let reference = EpochRef { id: epoch.id(), locator: Locator::default() };

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Dag, Epoch, Removal};
+use super::{Dag, Epoch};
 #[cfg(dmls_mutants)]
 use crate::defence;
 use crate::effect::EpochKind;
 use crate::id::{Device, EpochId, EpochNumber, Timestamp};
-use crate::members::Leaf;
 
 type Groups<K> = BTreeMap<K, BTreeSet<EpochId>>;
 
@@ -29,9 +28,6 @@ pub(super) struct Index {
     own_external: BTreeSet<EpochId>,
     /// Accepted epochs without a leaf of this device.
     without: BTreeSet<EpochId>,
-    /// Members of its base that an epoch has not, for no cause.
-    dropped: BTreeMap<EpochId, Vec<Leaf>>,
-    dropping: Groups<Device>,
 }
 
 impl Index {
@@ -43,7 +39,7 @@ impl Index {
         }
         epoch.resolves.iter().for_each(|head| put(&mut self.resolving, &head.id, id));
         epoch.added.iter().for_each(|device| put(&mut self.adding, device, id));
-        epoch.removed.iter().for_each(|removal| put(&mut self.removing, &removal.device, id));
+        epoch.removed.iter().for_each(|device| put(&mut self.removing, device, id));
         for (set, belongs) in self.by_standing(epoch) {
             if belongs {
                 set.insert(id);
@@ -70,7 +66,7 @@ impl Index {
         }
         epoch.resolves.iter().for_each(|head| take(&mut self.resolving, &head.id, &id));
         epoch.added.iter().for_each(|device| take(&mut self.adding, device, &id));
-        epoch.removed.iter().for_each(|removal| take(&mut self.removing, &removal.device, &id));
+        epoch.removed.iter().for_each(|device| take(&mut self.removing, device, &id));
         for (set, _) in self.by_standing(epoch) {
             set.remove(&id);
         }
@@ -98,29 +94,6 @@ impl Index {
     /// Epochs that name this one, as base or resolved.
     pub(super) fn namers(&self, id: &EpochId) -> impl Iterator<Item = &EpochId> {
         self.children(id).chain(self.resolving(id))
-    }
-
-    pub(super) fn is_healing(&self, id: &EpochId) -> bool {
-        self.healing.contains(id)
-    }
-
-    pub(super) fn set_dropped(&mut self, id: &EpochId, dropped: Vec<Leaf>) {
-        for leaf in self.dropped.remove(id).unwrap_or_default() {
-            take(&mut self.dropping, &leaf.device, id);
-        }
-        if !dropped.is_empty() {
-            dropped.iter().for_each(|leaf| put(&mut self.dropping, &leaf.device, *id));
-            self.dropped.insert(*id, dropped);
-        }
-    }
-
-    pub(super) fn dropped(&self, id: &EpochId) -> &[Leaf] {
-        self.dropped.get(id).map_or(&[], Vec::as_slice)
-    }
-
-    /// Epochs that drop this device for no cause.
-    pub(super) fn dropping(&self, device: &Device) -> impl Iterator<Item = &EpochId> {
-        self.dropping.get(device).into_iter().flatten()
     }
 }
 
@@ -171,16 +144,6 @@ impl Dag {
         self.order.iter().filter_map(|(_, id)| self.get(id))
     }
 
-    /// Accepted commits that removed `device`.
-    pub(crate) fn removing(&self, device: &Device) -> impl Iterator<Item = &Epoch> {
-        self.accepted(self.index.removing.get(device).into_iter().flatten())
-    }
-
-    /// Removals that an accepted commit made of `device`.
-    pub(crate) fn removals<'a>(&'a self, device: &'a Device) -> impl Iterator<Item = &'a Removal> {
-        self.removing(device).flat_map(|epoch| &epoch.removed).filter(move |removal| removal.device == *device)
-    }
-
     /// Epochs whose secrets are here, none before one that it descends from.
     pub(crate) fn held(&self) -> Vec<EpochId> {
         self.parents_first(self.index.held.values().flatten())
@@ -224,6 +187,11 @@ impl Dag {
         self.past.joined.map(|joined| joined.epoch).or_else(first)
     }
 
+    /// When this device last came in by Welcome or external commit.
+    pub(crate) fn last_entry(&self) -> Option<Timestamp> {
+        self.index.entries.last().map(|(at, ..)| *at)
+    }
+
     /// How many commits this device made after `from` and not after `to`.
     pub(crate) fn own_between(&self, from: Timestamp, to: Timestamp) -> usize {
         let upto = self.index.own.range(..=(to, EpochId([u8::MAX; 32])));
@@ -245,6 +213,11 @@ impl Dag {
     /// This device's external commits.
     pub(crate) fn own_external(&self) -> impl Iterator<Item = &Epoch> {
         self.index.own_external.iter().filter_map(|id| self.get(id))
+    }
+
+    /// Accepted epochs that have no leaf of this device.
+    pub(crate) fn without_own_leaf(&self) -> impl Iterator<Item = &Epoch> {
+        self.index.without.iter().filter_map(|id| self.get(id))
     }
 
     /// Whether an accepted epoch has no leaf of this device.

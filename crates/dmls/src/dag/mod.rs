@@ -3,8 +3,10 @@
 //! Every question is answered from indices that each change keeps up to date, or by a walk that ends where the epochs in
 //! question begin: none goes back to the genesis epoch.
 
+mod audience;
+mod cover;
+mod generation;
 mod index;
-mod lineage;
 mod past;
 #[cfg(test)]
 mod tests;
@@ -13,32 +15,24 @@ mod walk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-use serde::{Deserialize, Serialize};
-
 use crate::contrast::Contrast;
 use crate::defence;
 use crate::effect::{EpochKind, EpochRef};
-use crate::id::{Device, EpochId, EpochNumber, LeafIndex, Locator, Timestamp};
+use crate::id::{Device, EpochId, EpochNumber, LeafIndex, Locator, SignatureKey, Timestamp};
 use crate::input::{BaseProof, Desired};
 use crate::members::{Leaf, Members};
 use crate::secret::Secret;
 use crate::wire;
 
+pub(crate) use audience::Audience;
+use audience::{Newest, note_newest};
+pub(crate) use cover::{MISSING, OLDER};
+pub(crate) use generation::Generation;
 use index::Index;
-pub(crate) use lineage::Comebacks;
-use lineage::{Generation, Lineage};
 pub(crate) use past::{Joined, Past, Stub};
-pub(crate) use walk::Fork;
 
 /// So many heads count of those that one user made.
 const MAX_HEADS: usize = 64;
-
-/// A device that an epoch removed, and the event said to justify it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Removal {
-    pub(crate) device: Device,
-    pub(crate) event: Locator,
-}
 
 /// An accepted epoch.
 #[derive(Debug, Clone)]
@@ -56,7 +50,7 @@ pub(crate) struct Epoch {
     pub(crate) proof: BaseProof,
     pub(crate) members: Members,
     pub(crate) added: Vec<Device>,
-    pub(crate) removed: Vec<Removal>,
+    pub(crate) removed: Vec<Device>,
     pub(crate) first_seen: Timestamp,
     /// How old the group was then, as far as this device lived through it (SPEC §7.6).
     pub(crate) age: u64,
@@ -103,15 +97,20 @@ impl Epoch {
         self.named().map(|parent| parent.id).collect()
     }
 
+    /// Whether it is a commit of this device's own that is not known to be in the room: it may yet be taken back.
+    fn is_uncertain(&self) -> bool {
+        self.own && self.base.is_some() && self.locator.0.is_empty()
+    }
+
+    /// Which of this device's leaves is in it.
+    pub(crate) fn own_serial(&self) -> Option<u64> {
+        self.members.get(self.own_leaf?).map(|leaf| leaf.serial)
+    }
+
     /// Whether its secrets are here and nobody took it back.
     pub(crate) fn usable(&self) -> bool {
         self.held && !self.abandoned && self.own_leaf.is_some()
     }
-}
-
-/// Whether a leaf is a desired device with the key that its owner vouches for.
-pub(crate) fn is_desired(desired: &Desired, leaf: &Leaf) -> bool {
-    desired.devices.get(&leaf.device).is_some_and(|device| device.key == leaf.key || !defence::on("C18"))
 }
 
 /// All accepted epochs, and D, by which they are judged.
@@ -122,32 +121,32 @@ pub(crate) struct Dag {
     /// Known epochs, parents before children.
     order: BTreeSet<(Generation, EpochId)>,
     past: Past,
-    desired: Desired,
-    /// Accepted epochs that no accepted commit builds on or resolves, and how their members differ from D.
+    audience: Audience,
+    /// Epochs that nothing covers, and how their members differ from D.
     heads: BTreeMap<EpochId, Contrast>,
     /// What follows from all this, worked out when it is first asked for; forgotten whenever something changes.
     counting: OnceLock<BTreeSet<EpochId>>,
     eligible: OnceLock<Vec<EpochId>>,
+    resolving: OnceLock<Vec<EpochId>>,
     turn: OnceLock<u64>,
     membership: OnceLock<[u8; 32]>,
 }
 
-/// An epoch, and what follows from those that it descends from.
+/// An epoch, and its place in the order.
 struct Node {
     epoch: Epoch,
-    lineage: Lineage,
+    generation: Generation,
 }
 
 impl Dag {
     /// The DAG of these epochs; `None` if one is its own ancestor, which only damaged records say.
     pub(crate) fn of(epochs: Vec<Epoch>, past: Past, desired: Desired) -> Option<Self> {
-        let mut dag = Self { desired, past, ..Self::default() };
-        let mut known = Vec::with_capacity(epochs.len());
+        let mut dag = Self { audience: Audience::of(desired), past, ..Self::default() };
+        dag.past.newest.iter().for_each(|(device, newest)| dag.audience.set_newest(device, newest.clone()));
         for epoch in parents_first(epochs, |epoch| (epoch.id, epoch.parents()))? {
-            known.push(epoch.id);
             dag.put(epoch);
         }
-        dag.judge(known);
+        dag.judge_all();
         Some(dag)
     }
 
@@ -164,47 +163,102 @@ impl Dag {
     /// Takes in an epoch, which may be one that is named already; what is known of it by that id goes.
     pub(crate) fn insert(&mut self, epoch: Epoch) {
         let id = epoch.id;
+        let is_linking = self.get(&id).is_some() || self.index.namers(&id).next().is_some();
         self.put(epoch);
-        let around: Vec<_> = [id].into_iter().chain(self.around(&id)).collect();
-        self.judge(around);
+        if is_linking {
+            return self.judge_all();
+        }
+        let covered = |head: &&EpochId| self.get(head).is_some_and(|head| self.covers(&id, head));
+        let covered: Vec<_> = self.heads.keys().filter(|head| **head != id).filter(covered).copied().collect();
+        covered.iter().for_each(|head| drop(self.heads.remove(head)));
+        self.judge([id]);
     }
 
     /// Changes what may change in an epoch: how this device stands to it, and where its commit is.
     pub(crate) fn change(&mut self, id: &EpochId, change: impl FnOnce(&mut Epoch)) {
         let Some(node) = self.nodes.get_mut(id) else { return };
         self.index.remove(&node.epoch);
-        let standing = |epoch: &Epoch| (epoch.abandoned, epoch.usable());
-        let before = standing(&node.epoch);
+        let (standing, generation) = ((node.epoch.abandoned, node.epoch.held), node.generation);
         change(&mut node.epoch);
         self.index.insert(&node.epoch);
-        if standing(&node.epoch) != before {
-            let around: Vec<_> = [*id].into_iter().chain(self.around(id)).collect();
-            self.judge(around);
+        if (node.epoch.abandoned, node.epoch.held) != standing {
+            let devices = self.bringers(id);
+            self.recount(devices);
+            // Only what it descends from can have been covered by it.
+            let before = self.order.range(..(generation, EpochId([0; 32]))).map(|(_, id)| *id);
+            let before: Vec<_> = before.filter(|id| self.is_held(id)).chain([*id]).collect();
+            self.judge(before);
         }
+    }
+
+    /// The devices of which an epoch may have leaves that no other one has.
+    fn bringers(&self, id: &EpochId) -> BTreeSet<Device> {
+        let Some(epoch) = self.get(id) else { return BTreeSet::new() };
+        if self.is_on_known(epoch) {
+            return [epoch.creator.clone()].into();
+        }
+        epoch.members.iter().map(|leaf| leaf.device.clone()).collect()
+    }
+
+    /// Whether its base is known in full and counts: of a commit on it only its maker's leaf is new and made by a commit.
+    fn is_on_known(&self, epoch: &Epoch) -> bool {
+        let base = epoch.base.as_ref().and_then(|base| self.get(&base.id));
+        base.is_some_and(|base| !base.abandoned) && !epoch.entry
+    }
+
+    fn is_held(&self, id: &EpochId) -> bool {
+        self.nodes.get(id).is_some_and(|node| node.epoch.held)
     }
 
     /// D is this now.
     pub(crate) fn set_desired(&mut self, desired: Desired) {
-        let before = std::mem::replace(&mut self.desired, desired);
-        let changed: BTreeSet<Device> = differences(&before, &self.desired);
+        let changed = self.audience.set_desired(desired);
+        self.membership = OnceLock::new();
+        self.reconsider(&changed);
+        self.judge_all();
+    }
+
+    /// These devices of D are there by memberships that ended.
+    pub(crate) fn set_ended(&mut self, ended: BTreeSet<Device>) {
+        let changed = self.audience.set_ended(ended);
+        if !changed.is_empty() {
+            self.reconsider(&changed);
+            self.judge_all();
+        }
+    }
+
+    /// A device asked to be added anew: its leaves with a smaller serial are dead. `false` if that was known.
+    pub(crate) fn raise_floor(&mut self, device: &Device, key: &SignatureKey, floor: u64) -> bool {
+        let is_raised = self.audience.raise_floor(key, floor);
+        if is_raised {
+            let mut devices = self.audience.devices_with(key);
+            devices.insert(device.clone());
+            self.reconsider(&devices);
+            self.judge_all();
+        }
+        is_raised
+    }
+
+    fn reconsider(&mut self, devices: &BTreeSet<Device>) {
         for (id, contrast) in &mut self.heads {
             let Some(node) = self.nodes.get(id) else { continue };
-            changed.iter().for_each(|device| contrast.reconsider(device, &node.epoch.members, &self.desired));
+            devices.iter().for_each(|device| contrast.reconsider(device, &node.epoch.members, &self.audience));
         }
-        let dropping = changed.iter().flat_map(|device| self.index.dropping(device));
-        let bases = dropping.filter_map(|id| self.get(id)?.base.as_ref().map(|base| base.id)).collect();
-        self.membership = OnceLock::new();
-        self.judge(bases);
+    }
+
+    /// D, and which leaves of its devices count.
+    pub(crate) fn audience(&self) -> &Audience {
+        &self.audience
     }
 
     /// D: the devices that may read.
     pub(crate) fn desired(&self) -> &Desired {
-        &self.desired
+        self.audience.desired()
     }
 
     /// The digest of D that commits carry (SPEC §2.3).
     pub(crate) fn membership_digest(&self) -> [u8; 32] {
-        let devices = || self.desired.devices.iter().map(|(device, facts)| (device, &facts.key.0));
+        let devices = || self.desired().devices.iter().map(|(device, facts)| (device, &facts.key.0));
         *self.membership.get_or_init(|| wire::membership_digest(devices()))
     }
 
@@ -221,19 +275,13 @@ impl Dag {
         })
     }
 
-    /// The number of an accepted epoch.
-    pub(crate) fn number(&self, id: &EpochId) -> Option<EpochNumber> {
-        let stub = || self.past.get(id).map(|stub| stub.number);
-        self.get(id).map(|epoch| epoch.number).or_else(stub)
-    }
-
     /// How an accepted commit names `id`.
     pub(crate) fn named(&self, id: &EpochId) -> Option<&EpochRef> {
         let first = self.index.namers(id).min()?;
         self.get(first)?.named().find(|reference| reference.id == *id)
     }
 
-    /// Heads, for me: accepted epochs that no accepted commit builds on or resolves, as far as they count (SPEC §2.6).
+    /// Heads, for me: epochs that I hold and nothing covers, as far as they count (SPEC §2.6).
     pub(crate) fn heads(&self) -> Vec<&Epoch> {
         self.head_ids().filter_map(|id| self.get(id)).collect()
     }
@@ -247,20 +295,20 @@ impl Dag {
         self.heads.contains_key(id) && self.head_ids().any(|head| head == id)
     }
 
-    /// The heads there would be if no device outside D had made anything. What is set aside neither buries its base nor
-    /// resolves anything, or a device that left would keep what it built on out of every merge.
+    /// The heads there would be if no device outside D had made anything. What is set aside covers nothing, or a device
+    /// that left would keep what it built on out of every merge.
     pub(crate) fn heads_by_desired(&self) -> Vec<&Epoch> {
-        let (mut aside, mut found) = (BTreeSet::new(), BTreeMap::new());
-        let mut work: Vec<_> = self.heads.keys().filter_map(|id| self.get(id)).collect();
-        while let Some(head) = work.pop() {
-            if head.by_desired(&self.desired) {
-                found.insert(head.id, head);
-            } else if aside.insert(head.id) {
-                let parents = head.parents();
-                work.extend(parents.iter().filter_map(|id| self.get(id)).filter(|epoch| self.leads(epoch, &aside)));
+        let mut aside = BTreeSet::new();
+        let mut heads: Vec<_> = self.heads.keys().filter_map(|id| self.get(id)).collect();
+        loop {
+            let known = aside.len();
+            aside.extend(heads.iter().filter(|head| !head.by_desired(self.desired())).map(|head| head.id));
+            if aside.len() == known {
+                return counting(heads);
             }
+            heads = self.held().iter().filter(|id| self.leads(id, &aside)).filter_map(|id| self.get(id)).collect();
+            heads.sort_by_key(|head| head.id);
         }
-        counting(found.into_values().collect())
     }
 
     /// How the members of an epoch differ from D.
@@ -271,8 +319,8 @@ impl Dag {
         let base = epoch.base.as_ref().and_then(|base| self.heads.get_key_value(&base.id));
         let near = base.or_else(|| self.heads.first_key_value());
         match near.and_then(|(id, contrast)| Some((self.nodes.get(id)?, contrast))) {
-            Some((node, contrast)) => contrast.moved(&node.epoch.members, &epoch.members, &self.desired),
-            None => Contrast::of(&epoch.members, &self.desired),
+            Some((node, contrast)) => contrast.moved(&node.epoch.members, &epoch.members, &self.audience),
+            None => Contrast::of(&epoch.members, &self.audience),
         }
     }
 
@@ -280,6 +328,12 @@ impl Dag {
     pub(crate) fn eligible<'a>(&'a self, work_out: impl FnOnce() -> Vec<&'a Epoch>) -> Vec<&'a Epoch> {
         let ids = || work_out().into_iter().map(|epoch| epoch.id).collect();
         self.eligible.get_or_init(ids).iter().filter_map(|id| self.get(id)).collect()
+    }
+
+    /// The same for the heads that a commit made now resolves.
+    pub(crate) fn to_resolve<'a>(&'a self, work_out: impl FnOnce() -> Vec<&'a Epoch>) -> Vec<&'a Epoch> {
+        let ids = || work_out().into_iter().map(|epoch| epoch.id).collect();
+        self.resolving.get_or_init(ids).iter().filter_map(|id| self.get(id)).collect()
     }
 
     /// The same for the place of this device among those that may commit what is due.
@@ -292,70 +346,68 @@ impl Dag {
         let id = epoch.id;
         if let Some(known) = self.nodes.remove(&id) {
             self.index.remove(&known.epoch);
-            self.order.remove(&(known.lineage.generation, id));
+            self.order.remove(&(known.generation, id));
             self.heads.remove(&id);
         }
+        self.note_leaves(&epoch);
         self.index.insert(&epoch);
-        self.nodes.insert(id, Node { epoch, lineage: Lineage::default() });
+        self.nodes.insert(id, Node { epoch, generation: Generation::default() });
         self.order.insert((Generation::default(), id));
         self.trace(&id);
-        let children: Vec<_> = self.index.children(&id).copied().collect();
-        for child in [id].into_iter().chain(children) {
-            self.note_dropped(&child);
-        }
     }
 
-    /// Notes which members of its base an epoch has not, for no cause.
-    fn note_dropped(&mut self, id: &EpochId) {
-        let dropped = self.get(id).map(|child| self.dropped(child)).unwrap_or_default();
-        self.index.set_dropped(id, dropped);
-    }
-
-    fn dropped(&self, child: &Epoch) -> Vec<Leaf> {
-        // A commit changes no other leaf than those it removes; only of one that this device joined by is that not certain.
-        if child.removed.is_empty() && !child.entry {
-            return Vec::new();
+    fn note_leaves(&mut self, epoch: &Epoch) {
+        if epoch.abandoned {
+            return;
         }
-        let Some(base) = child.base.as_ref().and_then(|base| self.get(&base.id)) else { return Vec::new() };
-        let caused = |leaf: &&Leaf| {
-            let with_cause = |removal: &Removal| removal.device == leaf.device && !removal.event.0.is_empty();
-            child.removed.iter().any(with_cause)
+        let newer = |audience: &mut Audience, leaf: &Leaf| audience.note_leaf(leaf).then(|| leaf.device.clone());
+        let newer: BTreeSet<_> = if self.is_on_known(epoch) {
+            let leaf = epoch.members.leaf_of(&epoch.creator);
+            leaf.and_then(|leaf| newer(&mut self.audience, leaf)).into_iter().collect()
+        } else {
+            epoch.members.iter().filter_map(|leaf| newer(&mut self.audience, leaf)).collect()
         };
-        base.members.lacking_in(&child.members).filter(|leaf| !caused(leaf)).cloned().collect()
+        self.reconsider(&newer);
     }
 
-    /// The known epochs that `id` is built on.
-    fn around(&self, id: &EpochId) -> Vec<EpochId> {
-        self.get(id).map(Epoch::parents).unwrap_or_default().into_iter().collect()
+    /// Looks again which leaves of these devices are their newest.
+    fn recount(&mut self, devices: BTreeSet<Device>) {
+        for device in &devices {
+            let mut newest = self.newest_among(device, |epoch| !epoch.abandoned);
+            for (key, serial) in self.past.newest.get(device).into_iter().flatten() {
+                note_newest(&mut newest, *key, *serial);
+            }
+            self.audience.set_newest(device, newest);
+        }
+        self.reconsider(&devices);
+    }
+
+    /// A device's newest leaves in such epochs as are known in full.
+    fn newest_among(&self, device: &Device, such: impl Fn(&Epoch) -> bool) -> Newest {
+        let mut newest = Newest::new();
+        let epochs = self.nodes.values().map(|node| &node.epoch).filter(|epoch| such(epoch));
+        for leaf in epochs.filter_map(|epoch| epoch.members.leaf_of(device)).filter(|leaf| !leaf.of_package) {
+            note_newest(&mut newest, leaf.key, leaf.serial);
+        }
+        newest
+    }
+
+    /// Looks again which of all epochs are heads.
+    fn judge_all(&mut self) {
+        self.judge(self.held());
     }
 
     /// Looks again whether these epochs are heads.
-    fn judge(&mut self, epochs: Vec<EpochId>) {
+    fn judge(&mut self, epochs: impl IntoIterator<Item = EpochId>) {
         let none = BTreeSet::new();
-        let (heads, buried): (Vec<_>, Vec<_>) =
-            epochs.into_iter().partition(|id| self.get(id).is_some_and(|epoch| self.leads(epoch, &none)));
+        let (heads, covered): (Vec<_>, Vec<_>) = epochs.into_iter().partition(|id| self.leads(id, &none));
+        covered.iter().for_each(|id| drop(self.heads.remove(id)));
         for id in heads {
             if let Some(contrast) = self.get(&id).map(|epoch| self.contrast(epoch)) {
                 self.heads.insert(id, contrast);
             }
         }
-        for id in buried {
-            self.heads.remove(&id);
-        }
-        (self.counting, self.eligible, self.turn) = Default::default();
-    }
-
-    /// Whether no accepted epoch but those set aside buries or resolves this one.
-    fn leads(&self, epoch: &Epoch, aside: &BTreeSet<EpochId>) -> bool {
-        let counts = |id: &&EpochId| !aside.contains(id) && self.get(id).is_some_and(|other| !other.abandoned);
-        let mut burying = self.index.children(&epoch.id).filter(|id| self.buries(id)).filter(counts);
-        let mut resolving = self.index.resolving(&epoch.id).filter(counts);
-        !epoch.abandoned && burying.next().is_none() && resolving.next().is_none()
-    }
-
-    /// Whether an epoch buries its base: not if it drops, without naming a cause, a device that may read (SPEC §2.7).
-    fn buries(&self, child: &EpochId) -> bool {
-        !defence::on("C12") || !self.index.dropped(child).iter().any(|leaf| is_desired(&self.desired, leaf))
+        (self.counting, self.eligible, self.resolving, self.turn) = Default::default();
     }
 }
 
@@ -374,15 +426,6 @@ fn counting(mut heads: Vec<&Epoch>) -> Vec<&Epoch> {
     });
     heads.sort_by_key(|head| head.id);
     heads
-}
-
-/// Devices of which two versions of D say something else.
-fn differences(before: &Desired, after: &Desired) -> BTreeSet<Device> {
-    use imbl::ordmap::DiffItem;
-    let device = |item| match item {
-        DiffItem::Add(device, _) | DiffItem::Update { new: (device, _), .. } | DiffItem::Remove(device, _) => device,
-    };
-    before.devices.diff(&after.devices).map(device).cloned().collect()
 }
 
 /// Sorts what has an id and parents so that nothing comes before one of its parents; `None` if that cannot be.

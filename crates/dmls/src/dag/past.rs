@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tls_codec::{Deserialize as _, VLBytes};
 
-use super::lineage::Generation;
-use super::{Dag, Epoch};
+use super::{Dag, Epoch, Generation, Newest, note_newest};
 use crate::codec::push_vector;
 use crate::effect::EpochKind;
-use crate::id::{EpochId, EpochNumber};
+use crate::id::{Device, EpochId, EpochNumber};
 use crate::input::BaseProof;
 use crate::members::Members;
 
@@ -45,6 +44,10 @@ pub(crate) struct Past {
     /// The members from which the records of other epochs differ: those of the newest stub, or of the first epoch here.
     pub(crate) floor: Members,
     pub(crate) joined: Option<Joined>,
+    /// The newest leaves of devices, as far as they were in stubs alone.
+    pub(crate) newest: BTreeMap<Device, Newest>,
+    /// The newest leaf with which this device healed in an epoch that is a stub: it may yet be added by an older package.
+    pub(crate) healed: Option<u64>,
     /// This device came back by external commit.
     pub(crate) returned: bool,
 }
@@ -59,6 +62,8 @@ pub(crate) struct Turned {
     pub(crate) epochs: Vec<Epoch>,
     /// The floor before.
     pub(crate) floor: Members,
+    /// Devices whose newest leaves are in stubs alone now.
+    pub(crate) newest: BTreeSet<Device>,
 }
 
 impl Past {
@@ -165,8 +170,7 @@ impl Dag {
         let mut going: Vec<EpochId> = Vec::new();
         let below = self.order.range(..(limit, EpochId([0; 32])));
         for epoch in below.filter_map(|(_, id)| self.get(id)).take(most) {
-            // This device's own commit is not in the room yet.
-            let leaves = epoch.own && epoch.base.is_some() && !epoch.abandoned && epoch.locator.0.is_empty();
+            let leaves = epoch.is_uncertain() && !epoch.abandoned;
             if !leaves && epoch.named().all(|parent| self.get(&parent.id).is_none() || going.contains(&parent.id)) {
                 going.push(epoch.id);
             }
@@ -174,22 +178,15 @@ impl Dag {
         going
     }
 
-    /// Earlier than whatever not all epochs descend from that a head may still come of, and than what they are asked about by
-    /// name: external commits and updates that one of them knows nothing of.
+    /// Earlier than whatever not all epochs descend from that a head may still come of.
     fn horizon(&self) -> Option<Generation> {
-        let heads: Vec<EpochId> = self.head_ids().copied().filter(|id| !self.is_let_go(id)).collect();
+        let heads: Vec<EpochId> = self.head_ids().copied().collect();
         let held: BTreeSet<EpochId> = self.held().into_iter().collect();
         let outermost = self.epochs_of(&self.outermost(&heads, &held));
-        let live = self.epochs_of(&heads.iter().copied().chain(held).collect());
         let fork = self.fork(&outermost);
         let since = outermost.iter().flat_map(|epoch| fork.since(&epoch.id));
         let parted = [fork.point?].into_iter().chain(since.copied());
-        let comebacks = self.comebacks(&live);
-        let behind = live.iter().flat_map(|epoch| self.left_behind(epoch, &comebacks));
-        let is_noted = |healed: &Epoch| live.iter().all(|epoch| self.has_updated(epoch, healed));
-        let unhealed = self.healing().filter(|healed| !healed.abandoned && !is_noted(healed));
-        let decisive = parted.chain(behind.chain(unhealed).map(|epoch| epoch.id));
-        decisive.filter_map(|id| self.generation(&id)).min()
+        parted.filter_map(|id| self.generation(&id)).min()
     }
 
     /// Heads, and of the epochs that are held those that no head descends from and those that descend from no other: what
@@ -205,11 +202,6 @@ impl Dag {
         ids.iter().filter_map(|id| self.get(id)).collect()
     }
 
-    /// A head that this device can neither build on nor merge any more, for it let its secrets go.
-    fn is_let_go(&self, head: &EpochId) -> bool {
-        self.get(head).is_some_and(|head| !head.held && head.own_leaf.is_some())
-    }
-
     /// Makes stubs of epochs that [`Self::settled`] gave.
     pub(crate) fn turn_to_stubs(&mut self, ids: &[EpochId]) -> Turned {
         let floor = self.past.floor.clone();
@@ -219,24 +211,48 @@ impl Dag {
             let Some(node) = self.nodes.remove(id) else { continue };
             let epoch = node.epoch;
             self.index.remove(&epoch);
-            self.order.remove(&(node.lineage.generation, *id));
+            self.order.remove(&(node.generation, *id));
             self.heads.remove(id);
-            self.index.set_dropped(id, Vec::new());
             if first == Some(*id) {
                 self.past.joined.get_or_insert(Joined { epoch: *id, base: epoch.base.as_ref().map(|base| base.id) });
             }
             self.past.returned |= is_return(&epoch);
-            self.past.keep(&epoch, node.lineage.generation);
+            self.past.healed = self.past.healed.max(epoch.own_serial().filter(|_| epoch.healing && !epoch.abandoned));
+            self.past.keep(&epoch, node.generation);
             epochs.push(epoch);
-        }
-        for child in ids.iter().flat_map(|id| self.index.children(id).copied()).collect::<Vec<_>>() {
-            self.index.set_dropped(&child, Vec::new());
         }
         if let Some(newest) = epochs.iter().max_by_key(|epoch| (epoch.number, epoch.id)) {
             self.past.floor = newest.members.clone();
         }
+        let newest = self.keep_newest(&epochs);
+        (self.counting, self.eligible, self.resolving, self.turn) = Default::default();
         let (page, forgotten) = self.past.turn_page(epochs.iter().map(|epoch| epoch.id).collect());
-        Turned { page, forgotten, epochs, floor }
+        Turned { page, forgotten, epochs, floor, newest }
+    }
+
+    /// How far a head is behind must not depend on what became a stub: keeps the newest leaves that nothing else shows.
+    fn keep_newest(&mut self, gone: &[Epoch]) -> BTreeSet<Device> {
+        let mut heads = self.heads.keys().filter_map(|id| self.get(id)).filter(|head| !head.is_uncertain());
+        let near = heads.next().map(|head| head.members.clone());
+        let (near, mut lost) = (near.unwrap_or_default(), BTreeMap::<Device, Newest>::new());
+        for epoch in gone.iter().filter(|epoch| !epoch.abandoned) {
+            let leaves = epoch.members.difference(&near).filter_map(|place| place.gone);
+            for leaf in leaves.filter(|leaf| !leaf.of_package) {
+                note_newest(lost.entry(leaf.device.clone()).or_default(), leaf.key, leaf.serial);
+            }
+        }
+        let mut changed = BTreeSet::new();
+        for (device, leaves) in lost {
+            let known = self.newest_among(&device, |epoch| !epoch.abandoned && !epoch.is_uncertain());
+            for (key, serial) in
+                leaves.into_iter().filter(|(key, serial)| known.get(key).is_none_or(|one| one < serial))
+            {
+                if note_newest(self.past.newest.entry(device.clone()).or_default(), key, serial) {
+                    changed.insert(device.clone());
+                }
+            }
+        }
+        changed
     }
 
     /// What the epoch was built on in which this device first came in.
@@ -259,6 +275,5 @@ impl Dag {
 
 /// Whether a device replaced its own leaf by an external commit.
 fn is_return(epoch: &Epoch) -> bool {
-    let replaced = epoch.removed.iter().any(|removal| removal.device == epoch.creator);
-    epoch.own && epoch.kind == EpochKind::External && replaced
+    epoch.own && epoch.kind == EpochKind::External && epoch.removed.contains(&epoch.creator)
 }

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::lineage::Generation;
-use super::{Dag, Epoch};
+use super::{Dag, Epoch, Generation};
 use crate::id::EpochId;
 
 /// Where heads parted.
@@ -85,24 +84,8 @@ impl Dag {
         fork
     }
 
-    /// `id` and its bases, newest first, as far as they are of this generation or later.
-    pub(super) fn line_from(&self, id: &EpochId, first: Generation) -> Vec<EpochId> {
-        let mut line = Vec::new();
-        let mut next = Some(*id);
-        while let Some(id) = next.filter(|id| self.generation(id) >= Some(first)) {
-            line.push(id);
-            next = self.get(&id).and_then(|epoch| epoch.base.as_ref()).map(|base| base.id);
-        }
-        line
-    }
-
     /// Every epoch of this generation or later that one of these descends from, by base or resolves, themselves included;
-    /// also those known by name only.
-    pub(super) fn ancestors_from(&self, ids: impl Iterator<Item = EpochId>, first: Generation) -> BTreeSet<EpochId> {
-        self.ancestors_through(ids, first, |_| Vec::new())
-    }
-
-    /// The same, where `beyond` tells of parents of epochs that are not accepted here.
+    /// also those known by name only. `beyond` tells of parents of epochs that are not accepted here.
     fn ancestors_through(
         &self,
         ids: impl Iterator<Item = EpochId>,
@@ -151,6 +134,6 @@ impl Dag {
     /// Every epoch that `id` descends from.
     #[cfg(dmls_mutants)]
     pub(crate) fn ancestry(&self, id: &EpochId) -> BTreeSet<EpochId> {
-        self.ancestors_from([*id].into_iter(), Generation::default())
+        self.ancestors_through([*id].into_iter(), Generation::default(), |_| Vec::new())
     }
 }

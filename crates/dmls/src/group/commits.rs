@@ -3,9 +3,9 @@
 use sha2::{Digest, Sha256};
 
 use super::{Batch, Group, rejected};
-use crate::dag::{Epoch, Removal, Stub};
+use crate::dag::{Epoch, Stub};
 use crate::defence;
-use crate::effect::{Applied, EpochKind, EpochRef, Missing, Notice, Publish, Settled, Verdict};
+use crate::effect::{Applied, EpochKind, Missing, Notice, Publish, Settled, Verdict};
 use crate::error::{GroupError, Reason};
 use crate::frame::{CommitFrame, CommitSender};
 use crate::id::{Device, EpochId, EpochNumber, LeafIndex, Locator, Timestamp};
@@ -13,7 +13,7 @@ use crate::input::BaseProof;
 use crate::members::{Leaf, Members};
 use crate::mls::{Draft, Entered, Refusal};
 use crate::pending::{Kind, On, Waiting};
-use crate::secret::{InputKind, Secret, grant_psk, merge_value, no_chain, psk_secret};
+use crate::secret::{InputKind, Secret, merge_value, no_chain, psk_secret};
 use crate::wire::{self, Change, CommitData, Justification, PskId};
 
 /// A commit on its way: raw bytes and where they came from.
@@ -221,6 +221,9 @@ impl Group {
             return Ok(Look::Known);
         }
         if let Err(reason) = admissible(base, &data, frame.sender) {
+            if reason == Reason::Removed && frame.sender != CommitSender::New {
+                self.close((proof, number), &data, None, &arrived.from, now, batch);
+            }
             return Ok(Look::Refused(reason, None));
         }
         #[cfg(dmls_mutants)]
@@ -237,7 +240,7 @@ impl Group {
             Err(look) => return Ok(look),
         };
         if processed.entered.is_none() && processed.added.iter().any(|leaf| leaf.device == *self.own.device()) {
-            // Removed and added anew (SPEC §3.12): its Welcome brings this device there.
+            // Removed and added anew: its Welcome brings this device there.
             return Ok(Look::Wait(On::Welcome(id)));
         }
         if let Err(reason) = changes_match(&data.changes, &processed, frame.sender) {
@@ -268,13 +271,10 @@ impl Group {
         if self.knows(&wire::epoch_id(self.id.as_bytes(), &proof)) {
             return Look::Known;
         }
-        if stub.removed {
-            return Look::Refused(Reason::Removed, None);
-        }
         if frame.sender != CommitSender::New {
             self.close((proof, stub.number.next()), data, None, &arrived.from, now, batch);
         }
-        Look::Refused(Reason::BeyondWindow, None)
+        Look::Refused(if stub.removed { Reason::Removed } else { Reason::BeyondWindow }, None)
     }
 
     /// The cryptography of a commit whose bookkeeping is right; `Err` when it waits for M or is refused.
@@ -357,26 +357,8 @@ impl Group {
         if held.len() == data.resolves.len() {
             return Some(MergeInputs { m: merge_value(held), granted: false });
         }
-        let base = self.held.get(&data.base.id).filter(|_| frame.sender != CommitSender::New)?;
-        // Where this device left a leaf behind, the granter counts on nothing that it may hold there all the same.
-        let usable: Vec<_> = held.iter().filter(|(_, id, _)| self.is_usable_here(id, data)).cloned().collect();
-        let context = grant_context(data);
-        let open = |shared: Vec<_>| {
-            let psk = grant_psk(&no_chain(), &merge_value(shared));
-            base.epoch.open_grant(&data.grants, &context, &psk)
-        };
-        let less = usable.len() < held.len();
-        let granted = open(usable).or_else(|| if less { open(held) } else { None });
+        let granted = if frame.sender == CommitSender::New { None } else { self.open_grant(data, held) };
         granted.map(|m| MergeInputs { m, granted: true })
-    }
-
-    /// Whether this device can use its leaf in a resolved head, as whoever made the commit sees it (SPEC §3.12).
-    fn is_usable_here(&self, head: &EpochId, data: &CommitData) -> bool {
-        let known = data.resolves.iter().chain([&data.base]).filter_map(|named| self.dag.get(&named.id));
-        let comebacks = self.dag.comebacks(&known.collect::<Vec<_>>());
-        let head = self.dag.get(head);
-        let leaf = head.and_then(|head| head.members.leaf_of(self.own.device()));
-        head.zip(leaf).is_some_and(|(head, leaf)| self.dag.is_usable_by(head, leaf, &comebacks))
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -431,7 +413,7 @@ impl Group {
             proof,
             members,
             added: added.iter().map(|leaf| leaf.device.clone()).collect(),
-            removed: removals(&data.changes, &removed),
+            removed: removed.into_iter().map(|leaf| leaf.device).collect(),
             first_seen: now,
             age: 0,
             own_leaf,
@@ -452,7 +434,13 @@ impl Group {
     }
 
     /// Two commits of one device on one base are evidence, unless one descends from the other (SPEC §2.8).
-    fn note_equivocation(&mut self, data: &CommitData, creator: &Device, id: EpochId, batch: &mut Batch) -> bool {
+    pub(super) fn note_equivocation(
+        &mut self,
+        data: &CommitData,
+        creator: &Device,
+        id: EpochId,
+        batch: &mut Batch,
+    ) -> bool {
         let twin = self.twin(data, creator, &id).filter(|_| defence::on("F1"));
         let Some(twin) = twin else { return false };
         // Two are evidence, and more say nothing new.
@@ -528,8 +516,11 @@ impl Group {
         let waits = |on: &On| matches!(on, On::MergeValue { epoch: waiting, .. } if waiting == epoch);
         let found = self.pending.iter().find(|(_, waiting)| waits(&waiting.on)).map(|(key, _)| *key);
         let Some(key) = found.filter(|_| self.may_answer(*epoch, from)) else { return Ok(Verdict::Known) };
-        let Some(answered) = Secret::parse(value) else { return Ok(rejected(Reason::Malformed, None)) };
         let Some(waiting) = self.pending.get(&key).cloned() else { return Ok(Verdict::Known) };
+        let answered = match self.read(&waiting.bytes).and_then(|(_, data)| self.open_reply(&data, value)) {
+            Ok(answered) => answered,
+            Err(reason) => return Ok(rejected(reason, None)),
+        };
         let arrived = Arrived {
             bytes: waiting.bytes,
             locator: waiting.locator.clone(),
@@ -555,21 +546,6 @@ impl Group {
     /// Who may know M is believed once for each epoch: a wrong value costs a look at the commit.
     fn may_answer(&mut self, epoch: EpochId, from: Device) -> bool {
         self.who_may_know().contains(&from) && self.answered.insert((epoch, from))
-    }
-
-    /// M goes to whom it belongs: the asker must be in the base and in the merged epoch (SPEC §3.9).
-    pub(super) fn answer_merge_request(&mut self, epoch: EpochId, from: Device, batch: &mut Batch) -> Verdict {
-        let value = self.dag.get(&epoch).and_then(|merged| {
-            let base = self.dag.get(&merged.base.as_ref()?.id)?;
-            let member = |epoch: &Epoch| epoch.members.leaf_of(&from).is_some();
-            let desired = self.dag.desired().devices.contains_key(&from);
-            let entitled = member(merged) && member(base) && desired && merged.held;
-            merged.merge_inputs.clone().filter(|_| entitled && base.kind != EpochKind::External)
-        });
-        let Some(value) = value.filter(|_| defence::on("C4")) else { return rejected(Reason::NotInEpoch, Some(from)) };
-        let value = zeroize::Zeroizing::new(value.expose().to_vec());
-        batch.publish.push(Publish::MergeReply { to: from, epoch, value });
-        Verdict::Applied(Applied::Fact)
     }
 
     /// Raw commits authenticate themselves; they go to members of the room only.
@@ -650,23 +626,4 @@ fn changes_match(changes: &[Justification], processed: &Processed, sender: Commi
     } else {
         Err(Reason::Mismatch)
     }
-}
-
-fn removals(changes: &[Justification], removed: &[Leaf]) -> Vec<Removal> {
-    let event = |device: &Device| {
-        let named = changes.iter().find(|change| change.change == Change::Remove && change.device == *device);
-        named.map(|change| change.event.clone()).unwrap_or_default()
-    };
-    removed.iter().map(|leaf| Removal { event: event(&leaf.device), device: leaf.device.clone() }).collect()
-}
-
-/// What a grant is bound to: the base and the heads that its commit resolves.
-pub(super) fn grant_context(data: &CommitData) -> Vec<u8> {
-    grant_context_of(&data.base, &data.resolves)
-}
-
-pub(super) fn grant_context_of(base: &EpochRef, resolves: &[EpochRef]) -> Vec<u8> {
-    let mut context = base.id.0.to_vec();
-    resolves.iter().for_each(|head| context.extend(head.id.0));
-    context
 }

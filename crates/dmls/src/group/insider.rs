@@ -1,7 +1,7 @@
 //! What a member can copy out of its own memory: the beginning of all that a malicious one makes. Only in the test build.
 
 use super::Group;
-use super::commits::grant_context_of;
+use super::grants::context_of;
 use super::outgoing::welcome_context;
 use crate::craft::State;
 use crate::effect::EpochRef;
@@ -29,7 +29,7 @@ impl Group {
 
 /// What a grant is bound to.
 pub(crate) fn grant_context(base: &EpochRef, resolves: &[EpochRef]) -> Vec<u8> {
-    grant_context_of(base, resolves)
+    context_of(base, resolves)
 }
 
 /// What a Welcome's grant is bound to.

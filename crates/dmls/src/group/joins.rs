@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::outgoing::welcome_context;
 use super::{Batch, Group, rejected};
-use crate::dag::{Dag, Epoch, Past, Removal, is_desired};
+use crate::dag::{Dag, Epoch, Past};
 use crate::defence;
 use crate::effect::{Applied, EpochKind, EpochRef, GroupInfo, Outcome, OutgoingCommit, Verdict};
 use crate::entropy::Entropy;
@@ -32,13 +32,14 @@ impl Group {
         if !self.dag.is_empty() {
             return Err(GroupError::Exists);
         }
-        let entered = mls::Epoch::create(self.id.as_bytes(), &self.own.maker(), entropy)?;
+        let entered = mls::Epoch::create(self.id.as_bytes(), &self.own.leaf_maker(), entropy)?;
         let id = entered.epoch.id();
         let members = entered.epoch.tree().vouched_members().map_err(GroupError::GroupInfo)?;
         let mut epoch = self.entry_epoch(&entered, members, None, EpochKind::Genesis, self.own.device().clone(), now);
         epoch.own = true;
         let mut batch = Batch::default();
         self.insert(epoch, Some(entered), None, now, &mut batch);
+        batch.writes.push(self.own.serial_record());
         self.note_due(now, &mut batch);
         Ok(batch.done(Verdict::Applied(Applied::Joined { epoch: id })))
     }
@@ -54,9 +55,11 @@ impl Group {
     ) -> Epoch {
         let changed = |wanted: Change| {
             let changes = data.iter().flat_map(|data| &data.changes);
-            changes.filter(move |change| change.change == wanted).cloned().collect::<Vec<_>>()
+            changes
+                .filter(move |change| change.change == wanted)
+                .map(|change| change.device.clone())
+                .collect::<Vec<_>>()
         };
-        let removal = |change: crate::wire::Justification| Removal { device: change.device, event: change.event };
         Epoch {
             id: entered.epoch.id(),
             number: entered.epoch.number(),
@@ -66,8 +69,8 @@ impl Group {
             commit_hash: [0; 32],
             proof: entered.epoch.proof(),
             members: self.members_near(data.as_ref()).following(members.iter().cloned().collect()),
-            added: changed(Change::Add).into_iter().map(|change| change.device).collect(),
-            removed: changed(Change::Remove).into_iter().map(removal).collect(),
+            added: changed(Change::Add),
+            removed: changed(Change::Remove),
             first_seen: now,
             age: 0,
             own_leaf: Some(LeafIndex(entered.epoch.own())),
@@ -150,7 +153,9 @@ impl Group {
         self.check_own_leaf(&entered, &members)?;
         let creator = creator_of(&place, &members)?;
         let kind = if place.data.resolves.is_empty() { EpochKind::Commit } else { EpochKind::Merge };
+        let equivocation = self.note_equivocation(&place.data, &creator, id, batch);
         let mut epoch = self.entry_epoch(&entered, members, Some(place.data), kind, creator, now);
+        epoch.equivocation = equivocation;
         epoch.locator = welcome.locator;
         epoch.commit_hash = Sha256::digest(&welcome.commit).into();
         epoch.merge_inputs = Some(m);
@@ -223,7 +228,7 @@ impl Group {
         let refuse = |refusal: mls::Refusal| GroupError::GroupInfo(refusal.into());
         let door = Door::read(self.own.suite(), group_info, None).map_err(refuse)?;
         let there = door.public().tree().vouched_members().map_err(GroupError::GroupInfo)?;
-        let draft = door.draft(None, data.encode(), &self.own.maker(), entropy)?;
+        let draft = door.draft(None, data.encode(), &self.own.leaf_maker(), entropy)?;
         let replaced = !draft.removed().is_empty();
         let made = draft.finish(None, &self.own.maker(), entropy)?;
         if self.in_group() && !self.is_vouched(&there, frame.signer) {
@@ -236,7 +241,7 @@ impl Group {
         epoch.commit_hash = Sha256::digest(&made.bytes).into();
         epoch.added = vec![self.own.device().clone()];
         if replaced {
-            epoch.removed = vec![Removal { device: self.own.device().clone(), event: Locator::default() }];
+            epoch.removed = vec![self.own.device().clone()];
         }
         let commit = OutgoingCommit {
             epoch: epoch.reference(),
@@ -256,7 +261,7 @@ impl Group {
     /// This device's own old leaf may have signed it, too.
     fn is_vouched(&self, members: &Members, signer: LeafIndex) -> bool {
         let own = |leaf: &crate::members::Leaf| leaf.device == *self.own.device();
-        members.get(signer).is_none_or(|leaf| own(leaf) || is_desired(self.dag.desired(), leaf))
+        members.get(signer).is_none_or(|leaf| own(leaf) || self.dag.audience().is_desired(leaf))
     }
 }
 

@@ -1,9 +1,6 @@
 //! Facts about the room: who may read, who left.
 
-use std::collections::BTreeSet;
-
 use super::{Batch, Departure, Group};
-use crate::dag::Removal;
 use crate::defence;
 use crate::effect::{Applied, Verdict};
 use crate::id::{Device, Locator, Timestamp};
@@ -11,12 +8,21 @@ use crate::input::Desired;
 use crate::plan::Plan;
 
 impl Group {
-    pub(super) fn take_desired(&mut self, desired: Desired, batch: &mut Batch) -> Verdict {
+    pub(super) fn take_desired(&mut self, desired: Desired, now: Timestamp, batch: &mut Batch) -> Verdict {
         if *self.dag.desired() == desired {
             return Verdict::Known;
         }
+        // Before D was told for the first time it is empty.
+        let before = self.dag.desired();
+        let is_in = |desired: &Desired| desired.devices.contains_key(self.own.device());
+        let returns = !before.devices.is_empty() && !is_in(before) && is_in(&desired);
         self.dag.set_desired(desired);
+        self.note_ended();
         batch.writes.push(self.desired_record());
+        if returns && self.in_group() {
+            self.of_d_since = Some(now);
+            batch.writes.push(self.group_record());
+        }
         Verdict::Applied(Applied::Fact)
     }
 
@@ -25,20 +31,23 @@ impl Group {
             return Verdict::Known;
         }
         let joined = self.dag.desired().of_user(&user).next().map(|(_, facts)| facts.joined.clone());
-        let departure = Departure { order: self.departures.len(), user, joined, removed: BTreeSet::new() };
+        let departure = Departure { order: self.departures.len(), user, joined };
         self.departures.insert(event.clone(), departure);
         batch.writes.extend(self.departure_record(&event));
+        self.note_ended();
         Verdict::Applied(Applied::Fact)
     }
 
-    /// Removal is sticky: who was removed with cause comes back only by a join that was not known then (SPEC §5.4).
-    pub(super) fn refused(&self, device: &Device) -> bool {
-        let Some(facts) = self.dag.desired().devices.get(device) else { return true };
-        let same = |left: &Departure| left.user == device.user && left.joined.as_ref() == Some(&facts.joined);
-        let known = |removal: &Removal| self.departures.get(&removal.event).is_some_and(same);
-        let stub = |left: &Departure| left.removed.contains(device) && same(left);
-        let removed = self.dag.removals(device).any(known) || self.departures.values().any(stub);
-        removed && defence::on("F18")
+    /// Whose membership ended counts again only by a join that was not known then (SPEC §5.4): a server that goes back on it
+    /// leads nobody back to an epoch in which they read.
+    pub(super) fn note_ended(&mut self) {
+        let desired = self.dag.desired();
+        let over = self.departures.values().filter(|_| defence::on("F18")).flat_map(|left| {
+            let shown = desired.of_user(&left.user);
+            shown.filter(|(_, facts)| left.joined.as_ref() == Some(&facts.joined)).map(|(device, _)| device.clone())
+        });
+        let over = over.collect();
+        self.dag.set_ended(over);
     }
 
     /// The event that ended the membership of `device`'s owner, to justify its removal.
@@ -50,7 +59,7 @@ impl Group {
     }
 
     pub(super) fn plan(&self) -> Option<Plan<'_>> {
-        Plan::make(&self.dag, self.own.device(), &|device| self.refused(device))
+        Plan::make(&self.dag, self.own.device())
     }
 
     /// Keeps the moment from which deadlines count.

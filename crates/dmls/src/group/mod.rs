@@ -4,7 +4,11 @@
 //! It asks [`Group::readiness`] before it seals, [`Group::due`] for what the group should do by itself, and
 //! [`Group::needs`] for what to fetch. After a failed store the group in memory is ahead of the disk: drop it, load it.
 
+mod asks;
+#[cfg(test)]
+mod asks_tests;
 mod commits;
+mod grants;
 mod header;
 #[cfg(dmls_mutants)]
 mod insider;
@@ -18,9 +22,6 @@ mod past_tests;
 #[cfg(dmls_mutants)]
 pub mod portrait;
 mod records;
-mod rejoin;
-#[cfg(test)]
-mod rejoin_tests;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -35,7 +36,7 @@ use crate::effect::{Applied, Notice, Outcome, Publish, Settled, Verdict};
 use crate::entropy::Entropy;
 use crate::error::{GroupError, Reason};
 use crate::held::HeldEpochs;
-use crate::id::{Device, EpochId, GroupId, Locator, Timestamp};
+use crate::id::{Device, EpochId, GroupId, Locator, SignatureKey, Timestamp};
 use crate::input::Input;
 use crate::journal::{Durable, Write};
 use crate::pending::{On, Pending};
@@ -47,8 +48,8 @@ pub use messages::{SealContext, verify_content};
 pub use outgoing::Orders;
 pub use view::Standing;
 
+use asks::{Ask, Closed, Tries};
 use records::Traffic;
-use rejoin::Closed;
 
 /// Parameters, with the defaults of SPEC §5.6.
 #[derive(Debug, Clone)]
@@ -71,10 +72,10 @@ pub struct Settings {
     pub window: u64,
     /// Epochs of one user that are no heads and are held, at most.
     pub max_held: usize,
-    /// Milliseconds before a device that cannot follow the others comes back by external commit.
-    pub rejoin_after: u64,
-    /// Milliseconds between one rejoin and the next; doubles with each.
-    pub rejoin_pause: u64,
+    /// Milliseconds before a device that cannot follow the others asks to be added anew.
+    pub ask_after: u64,
+    /// Milliseconds between one ask and the next for the same reason; doubles with each.
+    pub ask_pause: u64,
 }
 
 impl Default for Settings {
@@ -89,8 +90,8 @@ impl Default for Settings {
             max_known: 512,
             window: 7 * 24 * 3_600_000,
             max_held: 512,
-            rejoin_after: 60_000,
-            rejoin_pause: 600_000,
+            ask_after: 60_000,
+            ask_pause: 120_000,
         }
     }
 }
@@ -102,8 +103,6 @@ struct Departure {
     order: usize,
     user: String,
     joined: Option<Locator>,
-    /// Devices that an epoch which is a stub by now removed for it.
-    removed: BTreeSet<Device>,
 }
 
 /// One group, as one device sees it.
@@ -112,6 +111,8 @@ pub struct Group {
     own: Arc<OwnDevice>,
     settings: Settings,
     dag: Dag,
+    /// Since when this device is of D again, as long as it did not ask for that.
+    of_d_since: Option<Timestamp>,
     held: HeldEpochs,
     traffic: BTreeMap<EpochId, Traffic>,
     /// Raw commits, to be served again to members that lack them.
@@ -119,6 +120,10 @@ pub struct Group {
     pending: Pending,
     /// Epochs whose commits were refused although others may have processed them.
     closed: BTreeMap<EpochId, Closed>,
+    /// Who asked to be added anew, by the keys that they asked under.
+    asks: BTreeMap<SignatureKey, Ask>,
+    /// This device's own asks.
+    tries: BTreeMap<EpochId, Tries>,
     departures: BTreeMap<Locator, Departure>,
     /// When something first became due; traffic does not push it.
     due_since: Option<Timestamp>,
@@ -163,11 +168,14 @@ impl Group {
             own,
             settings,
             dag: Dag::default(),
+            of_d_since: None,
             held,
             traffic: BTreeMap::new(),
             commit_bytes: BTreeMap::new(),
             pending: Pending::default(),
             closed: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            tries: BTreeMap::new(),
             departures: BTreeMap::new(),
             due_since: None,
             turns: turns::Turns::default(),
@@ -189,20 +197,21 @@ impl Group {
         &mut self,
         input: Input,
         now: Timestamp,
-        _entropy: &mut dyn Entropy,
+        entropy: &mut dyn Entropy,
     ) -> Result<Durable<Outcome>, GroupError> {
         let mut batch = Batch::default();
         let verdict = match input {
-            Input::Desired(desired) => self.take_desired(desired, &mut batch),
+            Input::Desired(desired) => self.take_desired(desired, now, &mut batch),
             Input::Departed { user, event } => self.take_departure(user, event, &mut batch),
             Input::Commit { bytes, locator, from } => self.take_commit(bytes, locator, from, now, &mut batch)?,
             Input::Message { bytes, locator, from, commit } => {
                 self.take_message(bytes, locator, from, commit, now, &mut batch)?
             }
+            Input::Ask { bytes, from } => self.take_ask(&bytes, &from, &mut batch),
             Input::Published { epoch, locator } => self.take_published(&epoch, locator, &mut batch),
             Input::Abandoned { epoch } => self.take_abandoned(&epoch, &mut batch),
             Input::MergeReply { epoch, value, from } => self.take_merge_reply(&epoch, &value, from, now, &mut batch)?,
-            Input::MergeRequest { epoch, from } => self.answer_merge_request(epoch, from, &mut batch),
+            Input::MergeRequest { epoch, from } => self.answer_merge_request(epoch, from, entropy, &mut batch)?,
             Input::CommitRequest { epochs, from } => self.answer_commit_request(&epochs, from, &mut batch),
             Input::Tick => {
                 self.retain(now, &mut batch);

@@ -5,21 +5,21 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::commits::grant_context_of;
+use super::grants::Merge;
 use super::{Batch, Group};
-use crate::dag::{Epoch, Removal};
+use crate::dag::Epoch;
 use crate::defence;
 use crate::effect::{
     Applied, EpochKind, EpochRef, GroupInfo, Outcome, OutgoingCommit, OutgoingWelcome, Publish, Verdict,
 };
 use crate::entropy::Entropy;
 use crate::error::GroupError;
-use crate::id::{Device, EpochId, LeafIndex, Locator, SignatureKey, Timestamp};
+use crate::id::{Device, EpochId, LeafIndex, Locator, Timestamp};
 use crate::journal::Durable;
 use crate::members::Leaf;
 use crate::mls::{Entered, Made, Package, Plan};
-use crate::secret::{InputKind, Secret, grant_psk, merge_value, no_chain, psk_secret};
-use crate::wire::{Change, CommitData, Grant, Justification, PskId};
+use crate::secret::{InputKind, Secret, merge_value, no_chain, psk_secret};
+use crate::wire::{Change, CommitData, Justification, PskId};
 
 /// At most this many raw commits go into one reply.
 pub(super) const MAX_REPLY: usize = 32;
@@ -46,6 +46,14 @@ struct Decision {
     update: bool,
 }
 
+impl Decision {
+    /// Its own leaf needs no grant.
+    fn merge(&self) -> Merge<'_> {
+        let one_sided = self.one_sided.iter().copied().filter(|leaf| *leaf != self.own_leaf).collect();
+        Merge { base: &self.base, resolves: &self.resolves, inputs: &self.inputs, one_sided }
+    }
+}
+
 impl Group {
     /// One commit that does all that is due: removes, adds as far as packages came, a merge of all other heads.
     pub fn carry_out(
@@ -69,7 +77,7 @@ impl Group {
             authenticated_data: data.encode(),
         };
         let held = self.held.get(&decision.base.id).ok_or(GroupError::NotInGroup)?;
-        let draft = held.epoch.draft(plan, &self.own.maker(), entropy)?;
+        let draft = held.epoch.draft(plan, &self.own.leaf_maker(), entropy)?;
         let built = draft.finish(Some(&psk_secret(&no_chain(), &m)), &self.own.maker(), entropy)?;
         if built.bytes.len() > self.settings.commit_limit && defence::on("D2") {
             return Err(GroupError::TooLarge { bytes: built.bytes.len(), limit: self.settings.commit_limit });
@@ -89,11 +97,10 @@ impl Group {
             plan.resolve.iter().copied().filter(|head| head.merge_export.is_some()).collect();
         resolves.sort_by_key(|head| head.id);
         let input = |head: &&Epoch| head.merge_export.clone().map(|export| (InputKind::Head, head.id, export));
-        let cause = |device| plan.stranded.get(device).cloned().unwrap_or_else(|| self.cause_of_removal(device));
-        let removes: Vec<_> = plan.remove.iter().map(|leaf| ((*leaf).clone(), cause(&leaf.device))).collect();
-        let comebacks = self.dag.comebacks(&[&[base], &resolves[..]].concat());
+        let removes: Vec<_> =
+            plan.remove.iter().map(|leaf| ((*leaf).clone(), self.cause_of_removal(&leaf.device))).collect();
         let removed: BTreeSet<_> = plan.remove.iter().map(|leaf| leaf.index).collect();
-        let lacking = resolves.iter().flat_map(|head| self.dag.lacking(base, head, &comebacks));
+        let lacking = resolves.iter().flat_map(|head| self.dag.audience().lacking(&base.members, &head.members));
         let one_sided: BTreeSet<_> = lacking.map(|leaf| leaf.index).filter(|leaf| !removed.contains(leaf)).collect();
         Ok(Decision {
             base: base.reference(),
@@ -114,11 +121,11 @@ impl Group {
         let Some(held) = self.held.get(&plan.base.id) else { return out };
         let removes = plan.remove.iter().map(|leaf| leaf.index.0);
         let mut room = held.epoch.room_after(removes);
-        for (device, bytes) in packages {
+        let asked = plan.add.iter().filter_map(|device| Some((device.clone(), self.asked_package(device)?.to_vec())));
+        for (device, bytes) in asked.collect::<Vec<_>>().into_iter().chain(packages) {
             let Ok(package) = Package::read(self.own.suite(), &bytes) else { continue };
             let Ok(leaf) = package.member() else { continue };
-            let vouched = self.dag.desired().devices.get(&device).is_some_and(|facts| facts.key == leaf.key);
-            let whose = leaf.device == device && vouched || !defence::on("X4");
+            let whose = leaf.device == device && self.dag.audience().is_live(&leaf) || !defence::on("X4");
             if whose && plan.add.contains(&device) && !out.contains_key(&device) && room.take(&package) {
                 out.insert(device, package);
             }
@@ -138,7 +145,7 @@ impl Group {
             membership: self.dag.membership_digest(),
             policy: [0; 32],
             changes: self.justifications(decision),
-            grants: self.grants(decision, m, entropy)?,
+            grants: self.grants(&decision.merge(), m, entropy)?,
         })
     }
 
@@ -156,30 +163,6 @@ impl Group {
         decision.adds.keys().map(add).chain(decision.removes.iter().map(remove)).collect()
     }
 
-    fn grants(&self, decision: &Decision, m: &Secret, entropy: &mut dyn Entropy) -> Result<Vec<Grant>, GroupError> {
-        let held = self.held.get(&decision.base.id).ok_or(GroupError::NotInGroup)?;
-        let context = grant_context_of(&decision.base, &decision.resolves);
-        let leaves = decision.one_sided.iter().filter(|leaf| **leaf != decision.own_leaf);
-        let mut seal = |leaf: &LeafIndex| {
-            let psk = grant_psk(&no_chain(), &self.shared_with(*leaf, decision));
-            held.epoch.seal_grant(*leaf, &context, &psk, m, entropy).map_err(GroupError::from)
-        };
-        leaves.map(&mut seal).collect()
-    }
-
-    /// The merge value of those resolved heads that this member of the base is in: a thief of its leaf may lack it.
-    fn shared_with(&self, leaf: LeafIndex, decision: &Decision) -> Secret {
-        let heads = decision.resolves.iter().chain([&decision.base]).filter_map(|head| self.dag.get(&head.id));
-        let comebacks = self.dag.comebacks(&heads.collect::<Vec<_>>());
-        let base = self.dag.get(&decision.base.id);
-        let member = base.and_then(|base| base.members.get(leaf));
-        let in_head = |id: &EpochId| {
-            let head = self.dag.get(id);
-            head.zip(member).is_some_and(|(head, member)| self.dag.is_usable_by(head, member, &comebacks))
-        };
-        merge_value(decision.inputs.iter().filter(|(_, id, _)| in_head(id)).cloned().collect())
-    }
-
     /// The state after one's own commit is stored under its EpochId before anything leaves the device (SPEC §7.2).
     fn keep_own(
         &mut self,
@@ -193,11 +176,11 @@ impl Group {
         let base = self.dag.get(&decision.base.id).ok_or(GroupError::NotInGroup)?;
         let (base_proof, base_members) = (base.proof.clone(), base.members.clone());
         let kind = if data.resolves.is_empty() { EpochKind::Commit } else { EpochKind::Merge };
-        let removed = |(leaf, event): (Leaf, Locator)| Removal { device: leaf.device, event };
         let Made { bytes, welcome, entered } = built;
         let id = entered.epoch.id();
         let gone = decision.removes.iter().map(|(leaf, _)| leaf.index);
-        let members = base_members.with(gone, added_members(&entered, &decision.adds));
+        let members =
+            entered.members_after(&base_members, gone, decision.adds.values()).map_err(GroupError::GroupInfo)?;
         let (welcome, mut welcomes) = (welcome.map(Arc::<[u8]>::from), Vec::new());
         for (device, package) in &decision.adds {
             let Some(welcome) = &welcome else { continue };
@@ -217,7 +200,7 @@ impl Group {
             proof: entered.epoch.proof(),
             members,
             added: decision.adds.keys().cloned().collect(),
-            removed: decision.removes.into_iter().map(removed).collect(),
+            removed: decision.removes.into_iter().map(|(leaf, _)| leaf.device).collect(),
             first_seen: now,
             age: 0,
             own_leaf: Some(LeafIndex(entered.epoch.own())),
@@ -253,6 +236,7 @@ impl Group {
         let id = epoch.id;
         self.turns.hear(&epoch.creator, now);
         self.insert(epoch, Some(entered), Some(&commit.bytes), now, &mut batch);
+        batch.writes.push(self.own.serial_record());
         batch.publish.push(Publish::Commit(Box::new(commit)));
         self.release_waiting(id, now, &mut batch)?;
         self.note_due(now, &mut batch);
@@ -261,16 +245,6 @@ impl Group {
         }
         Ok(batch.done(Verdict::Applied(Applied::Commit { epoch: id })))
     }
-}
-
-/// The newcomers of an own commit, at their leaves, as the tree has them.
-fn added_members(entered: &Entered, adds: &BTreeMap<Device, Package>) -> Vec<Leaf> {
-    let tree = entered.epoch.tree();
-    let place = |package: &Package| {
-        let (device, key) = (package.leaf().device()?.clone(), SignatureKey(*package.leaf().signature_key()));
-        Some(Leaf { index: LeafIndex(tree.leaf_of(&device)?), device, key })
-    };
-    adds.values().filter_map(place).collect()
 }
 
 /// What a Welcome's grant is bound to.

@@ -3,8 +3,6 @@
 use super::records::{COMMIT, EPOCH, TRAFFIC};
 use super::{Batch, Group};
 use crate::base::eligible;
-use crate::dag::Epoch;
-use crate::effect::EpochKind;
 use crate::id::EpochId;
 use crate::journal::Write;
 
@@ -70,39 +68,17 @@ impl Group {
         for epoch in &turned.epochs {
             self.commit_bytes.remove(&epoch.id);
             batch.writes.extend([EPOCH, COMMIT].map(|table| Write::delete(table, self.key(&[&epoch.id.0]))));
-            self.note_carried_out(epoch, batch);
-            self.note_answered(epoch, batch);
         }
         self.drop_counts(batch);
         batch.writes.push(self.page_record(turned.page));
         batch.writes.extend(turned.forgotten.map(|page| self.forget_page(page)));
         batch.writes.extend(self.floor_records(&turned.floor));
+        batch.writes.extend(turned.newest.iter().filter_map(|device| self.newest_record(device)));
         // What goes on from no epoch that is known in full differs from the new floor.
         let on_floor = self.dag.epochs().filter(|epoch| self.is_on_floor(epoch)).map(|epoch| epoch.id);
         let on_floor: Vec<_> = on_floor.collect();
         batch.writes.extend(on_floor.iter().filter_map(|id| self.epoch_record(id)));
         batch.writes.push(self.group_record());
-    }
-
-    /// A membership that ended, and whose devices were removed for that, stays ended (SPEC §5.4).
-    fn note_carried_out(&mut self, epoch: &Epoch, batch: &mut Batch) {
-        for removal in &epoch.removed {
-            if let Some(departure) = self.departures.get_mut(&removal.event) {
-                departure.removed.insert(removal.device.clone());
-                batch.writes.extend(self.departure_record(&removal.event));
-            }
-        }
-    }
-
-    /// What this device came back for before is answered (SPEC §5.8).
-    fn note_answered(&mut self, epoch: &Epoch, batch: &mut Batch) {
-        if !epoch.own || epoch.abandoned || epoch.kind != EpochKind::External {
-            return;
-        }
-        let answered = self.closed.values().filter(|closed| closed.since < epoch.first_seen).map(|closed| closed.id);
-        for id in answered.collect::<Vec<_>>() {
-            self.open_again(&id, batch);
-        }
     }
 
     /// Counts of what was sealed in stubs are of no use, but for those of the epoch last sent in, which the next message

@@ -65,7 +65,7 @@ fn a_long_past_costs_no_more_than_a_short_one() {
             let questions = visited(|| {
                 let (id, now) = (to.canonical().unwrap(), NOW);
                 let _ = (to.due(now), to.needs(now), to.next_wake(now), to.readiness(), to.standing(&id));
-                let _ = (to.joined_at(), to.may_release(&id), to.may_rejoin_at(), to.epoch(&id), to.reference(&id));
+                let _ = (to.joined_at(), to.may_release(&id), to.closed_epochs(), to.epoch(&id), to.reference(&id));
             });
             costs.push((commit, message, questions));
         }

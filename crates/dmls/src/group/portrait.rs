@@ -32,11 +32,13 @@ impl Group {
         writes.extend(self.departures.keys().filter_map(|event| self.departure_record(event)));
         writes.extend(self.dag.past().pages().map(|page| self.page_record(page)));
         writes.extend(self.floor_records(&Members::default()));
+        writes.extend(self.dag.past().newest.keys().filter_map(|device| self.newest_record(device)));
         writes.extend(self.dag.epochs().filter_map(|epoch| self.epoch_record(&epoch.id)));
         writes.extend(self.traffic.keys().filter_map(|id| self.traffic_record(id)));
         writes.extend(self.commit_bytes.iter().map(|(id, bytes)| self.commit_record(id, bytes)));
         writes.extend(self.pending.iter().map(|(_, waiting)| self.waiting_record(waiting)));
         writes.extend(self.closed.values().map(|closed| self.closed_record(closed)));
+        writes.extend(self.asks.keys().filter_map(|key| self.ask_record(key)));
         writes.extend(self.held.records());
         portrait(&writes)
     }

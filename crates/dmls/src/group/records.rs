@@ -1,4 +1,4 @@
-//! The persistent form of a group: versioned records in nine tables (docs/STORAGE.md).
+//! The persistent form of a group: versioned records in eleven tables (docs/STORAGE.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::rejoin::Closed;
+use super::asks::{Ask, Closed, Tries};
 use super::{Batch, Group, Settings};
 use crate::codec::{from_raw, from_record, put_raw, to_record, to_secret_record};
-use crate::dag::{Dag, Epoch, Joined, Past, Removal, parents_first};
+use crate::dag::{Dag, Epoch, Joined, Past, parents_first};
 use crate::defence;
 use crate::device::OwnDevice;
 use crate::effect::{EpochKind, EpochRef};
 use crate::error::LoadError;
 use crate::held::HeldEpochs;
-use crate::id::{Device, EpochId, EpochNumber, GroupId, LeafIndex, Locator, Timestamp};
+use crate::id::{Device, EpochId, EpochNumber, GroupId, LeafIndex, Locator, SignatureKey, Timestamp};
 use crate::input::{BaseProof, Desired};
 use crate::journal::{Entry, Records, Table, Write};
 use crate::members::{Difference, Leaf, Members};
@@ -34,6 +34,8 @@ pub(crate) const EPOCH: Table = Table("dmls.epoch");
 pub(crate) const PAST: Table = Table("dmls.past");
 /// One record a leaf of the floor.
 pub(crate) const FLOOR: Table = Table("dmls.floor");
+/// One record a device whose newest leaf stood in an epoch of which a stub is left.
+pub(crate) const NEWEST: Table = Table("dmls.newest");
 /// Message counts of an epoch.
 pub(crate) const TRAFFIC: Table = Table("dmls.traffic");
 /// Raw commits.
@@ -42,8 +44,10 @@ pub(crate) const COMMIT: Table = Table("dmls.commit");
 pub(crate) const PENDING: Table = Table("dmls.pending");
 /// Epochs that cannot be entered.
 pub(crate) const CLOSED: Table = Table("dmls.closed");
+/// Who asked to be added anew.
+pub(crate) const ASK: Table = Table("dmls.ask");
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Whether epochs have been held for long enough is asked again after so many milliseconds.
 const LOOK_AGAIN: u64 = 3_600_000;
@@ -76,6 +80,13 @@ pub(super) struct Traffic {
     pub(super) sent: u32,
 }
 
+/// The largest serials of one device's leaves, by key.
+#[derive(Serialize, Deserialize)]
+struct NewestRecord {
+    device: Device,
+    leaves: Vec<(SignatureKey, u64)>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct GroupRecord {
     due_since: Option<Timestamp>,
@@ -83,7 +94,13 @@ struct GroupRecord {
     heard: Option<Timestamp>,
     joined: Option<Joined>,
     returned: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    healed: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    of_d_since: Option<Timestamp>,
     age: Age,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    tries: BTreeMap<EpochId, Tries>,
 }
 
 /// What is known of an epoch, under its EpochId. It is written with every commit, and again as the epoch ages: what is empty is left out.
@@ -103,7 +120,7 @@ struct EpochRecord {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     added: Vec<Device>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    removed: Vec<Removal>,
+    removed: Vec<Device>,
     #[serde(rename = "seen")]
     first_seen: Timestamp,
     age: u64,
@@ -318,7 +335,10 @@ impl Group {
             heard: self.heard,
             joined: self.dag.past().joined,
             returned: self.dag.past().returned,
+            healed: self.dag.past().healed,
+            of_d_since: self.of_d_since,
             age: self.age,
+            tries: self.tries.clone(),
         };
         Write::put(GROUP, self.prefix(), to_record(VERSION, &record))
     }
@@ -368,6 +388,13 @@ impl Group {
         before.difference(&self.dag.past().floor).filter_map(record).collect()
     }
 
+    pub(super) fn newest_record(&self, device: &Device) -> Option<Write> {
+        let newest = self.dag.past().newest.get(device)?;
+        let key = self.key(&[device.user.as_bytes(), &[0], device.device.as_bytes()]);
+        let leaves: Vec<_> = newest.iter().map(|(key, serial)| (*key, *serial)).collect();
+        Some(Write::put(NEWEST, key, to_record(VERSION, &NewestRecord { device: device.clone(), leaves })))
+    }
+
     pub(super) fn traffic_record(&self, id: &EpochId) -> Option<Write> {
         let traffic = self.traffic.get(id)?;
         Some(Write::put(TRAFFIC, self.key(&[&id.0]), to_record(VERSION, traffic)))
@@ -393,6 +420,11 @@ impl Group {
         Write::delete(CLOSED, self.key(&[&id.0]))
     }
 
+    pub(super) fn ask_record(&self, key: &SignatureKey) -> Option<Write> {
+        let ask = self.asks.get(key)?;
+        Some(Write::put(ASK, self.key(&[&key.0]), to_record(VERSION, ask)))
+    }
+
     /// Keeps a new epoch: stub, state and commit, in one transaction with everything else of the batch.
     pub(super) fn insert(
         &mut self,
@@ -403,6 +435,9 @@ impl Group {
         batch: &mut Batch,
     ) {
         let (id, before) = (epoch.id, self.excess());
+        if let Some(own) = epoch.members.leaf_of(self.own.device()).filter(|leaf| leaf.key == self.own.key()) {
+            self.own.note_serial(own.serial);
+        }
         if self.dag.is_empty() {
             self.dag.set_floor(epoch.members.clone());
             batch.writes.extend(self.floor_records(&Members::default()));
@@ -489,6 +524,7 @@ impl Group {
         settings: Settings,
         records: &R,
     ) -> Result<Self, LoadError<R::Error>> {
+        own.load_serial(records)?;
         let mut this = Self::new(group, own, settings);
         let (prefix, mut past) = (this.prefix(), Past::default());
         if let Some(bytes) = records.get(GROUP, &prefix).map_err(LoadError::Store)? {
@@ -497,7 +533,9 @@ impl Group {
             this.last_sent = record.last_sent;
             this.heard = record.heard;
             this.age = record.age;
-            (past.joined, past.returned) = (record.joined, record.returned);
+            this.of_d_since = record.of_d_since;
+            this.tries = record.tries;
+            (past.joined, past.returned, past.healed) = (record.joined, record.returned, record.healed);
         }
         for (key, bytes) in scan(records, DEPARTURE, &prefix)? {
             let event = key.get(prefix.len()..).and_then(|rest| String::from_utf8(rest.to_vec()).ok());
@@ -513,18 +551,29 @@ impl Group {
         }
         let floor = scan(records, FLOOR, &prefix)?;
         past.floor = floor.iter().map(|(_, bytes)| read(FLOOR, bytes)).collect::<Result<_, _>>()?;
+        for (_, bytes) in scan(records, NEWEST, &prefix)? {
+            let NewestRecord { device, leaves } = read(NEWEST, &bytes)?;
+            past.newest.insert(device, leaves.into_iter().collect());
+        }
         let mut epochs = Vec::new();
         for (key, bytes) in scan(records, EPOCH, &prefix)? {
             let id = key.get(prefix.len()..).and_then(EpochId::parse).ok_or(LoadError::Damaged(EPOCH.0))?;
             epochs.push((id, read(EPOCH, &bytes)?));
         }
         this.dag = restore(epochs, past, desired).ok_or(LoadError::Damaged(EPOCH.0))?;
+        this.note_ended();
         for (_, bytes) in scan(records, PENDING, &prefix)? {
             this.pending.insert(read(PENDING, &bytes)?);
         }
         for (_, bytes) in scan(records, CLOSED, &prefix)? {
             let closed: Closed = read(CLOSED, &bytes)?;
             this.closed.insert(closed.id, closed);
+        }
+        for (key, bytes) in scan(records, ASK, &prefix)? {
+            let key = key.get(prefix.len()..).and_then(|rest| rest.try_into().ok()).map(SignatureKey);
+            let (key, ask): (SignatureKey, Ask) = (key.ok_or(LoadError::Damaged(ASK.0))?, read(ASK, &bytes)?);
+            this.dag.raise_floor(&ask.device, &key, ask.serial);
+            this.asks.insert(key, ask);
         }
         this.load_by_epoch(records, &prefix)?;
         Ok(this)

@@ -56,6 +56,41 @@ impl Journal for Void {
     }
 }
 
+/// Keeps what it is given, for who is read back.
+#[derive(Default, Clone)]
+pub(super) struct Shelf(std::collections::BTreeMap<(Table, Vec<u8>), Vec<u8>>);
+
+impl Shelf {
+    pub(super) fn take<T>(&mut self, durable: Durable<T>) -> T {
+        durable.persist(self).unwrap()
+    }
+}
+
+impl Records for Shelf {
+    type Error = std::convert::Infallible;
+
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, Self::Error> {
+        Ok(self.0.get(&(table, key.to_vec())).cloned().map(zeroize::Zeroizing::new))
+    }
+
+    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Entry>, Self::Error> {
+        let of_table = self.0.iter().filter(|((of, key), _)| *of == table && key.starts_with(prefix));
+        Ok(of_table.map(|((_, key), value)| (key.clone(), value.clone().into())).collect())
+    }
+}
+
+impl Journal for Shelf {
+    fn commit(&mut self, writes: &[Write]) -> Result<(), Self::Error> {
+        for write in writes {
+            match write {
+                Write::Put { table, key, value } => self.0.insert((*table, key.clone()), value.to_vec()),
+                Write::Delete { table, key } => self.0.remove(&(*table, key.clone())),
+            };
+        }
+        Ok(())
+    }
+}
+
 pub(super) fn take<T>(durable: Durable<T>) -> T {
     durable.persist(&mut Void).unwrap()
 }
@@ -120,7 +155,7 @@ fn bent(bend: impl FnOnce(&mut CommitData, &mut PskId, &mut Secret, &mut Vec<cra
     bend(&mut data, &mut psk_id, &mut psk, &mut removes);
     let removes = removes.iter().map(|leaf| leaf.0).collect();
     let plan = Plan { adds: Vec::new(), removes, psk_id: psk_id.encode(), authenticated_data: data.encode() };
-    let draft = one.held.get(&base.id).unwrap().epoch.draft(plan, &one.own.maker(), &mut entropy).unwrap();
+    let draft = one.held.get(&base.id).unwrap().epoch.draft(plan, &one.own.leaf_maker(), &mut entropy).unwrap();
     let built = draft.finish(Some(&psk), &one.own.maker(), &mut entropy).unwrap();
     let heads = two.head_ids();
     let input = Input::Commit { bytes: built.bytes, locator: None, from: "mallory".into() };
@@ -164,7 +199,7 @@ fn one_identity_has_one_leaf() {
     let mut packages = KeyPackages::default();
     let package = take(packages.generate(&other, 1, false, &mut entropy).unwrap()).remove(0);
     let package = crate::mls::Package::read(one.suite(), &package.bytes).unwrap();
-    let entered = Epoch::create(b"!r", &one.maker(), &mut entropy).unwrap();
+    let entered = Epoch::create(b"!r", &one.leaf_maker(), &mut entropy).unwrap();
     let plan = Plan { adds: vec![package], psk_id: vec![1], ..Plan::default() };
     let refused = entered.epoch.draft(plan, &one.maker(), &mut entropy).err().map(crate::error::GroupError::from);
     assert_eq!(refused, Some(crate::error::GroupError::Refused(Reason::BadCredential)));

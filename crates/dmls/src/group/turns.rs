@@ -103,7 +103,8 @@ impl Group {
         let own = self.own.device();
         let heard: Vec<_> = self.turns.lately(now).filter(|device| plan.is_everywhere(device, &self.dag)).collect();
         let before = plan.before(own, heard.iter().copied());
-        if heard.contains(&own) {
+        // Whoever waits for commits knows that there is more than it holds: those who hold it all go first.
+        if heard.contains(&own) && !self.pending.has_commits() {
             return 1 + before;
         }
         let rank = plan.rank(own, &self.dag);

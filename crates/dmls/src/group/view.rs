@@ -38,7 +38,7 @@ impl Group {
     /// What the group should do by itself, and when (SPEC §3.3).
     pub fn due(&self, now: Timestamp) -> Due {
         let Some(plan) = self.plan() else { return Due::default() };
-        let mut due = describe(&plan);
+        let mut due = self.describe(&plan);
         let due_since = self.due_since.filter(|_| plan.is_due());
         due.at = due_since.map(|since| self.turn_at(&plan, since, now));
         if plan.stale {
@@ -52,7 +52,7 @@ impl Group {
         match self.plan() {
             None => Readiness::NotInGroup,
             Some(plan) if plan.must_commit() || (!defence::on("F12") && !self.pending.is_empty()) => {
-                Readiness::CommitFirst(describe(&plan))
+                Readiness::CommitFirst(self.describe(&plan))
             }
             Some(plan) => Readiness::Ready(plan.base.id),
         }
@@ -86,7 +86,7 @@ impl Group {
                 needs.push(need);
             }
         }
-        needs.extend(self.external_joins(now));
+        needs.extend(self.ask_needed(now));
         needs
     }
 
@@ -108,7 +108,7 @@ impl Group {
         let until = self.pending.iter().map(|(_, waiting)| waiting.until);
         let heard = self.heard.filter(|_| !self.pending.is_empty()).map(|heard| heard.plus(self.settings.silence / 2));
         let due = self.due(now).at.filter(|at| *at > now);
-        grace.chain(until).chain(heard).chain(due).chain(self.next_rejoin(now)).min()
+        grace.chain(until).chain(heard).chain(due).chain(self.next_ask(now)).min()
     }
 
     /// The epoch that this device would send in.
@@ -206,23 +206,25 @@ impl Group {
         self.dag.first_entry()
     }
 
+    fn describe(&self, plan: &Plan<'_>) -> Due {
+        let (asked, add) = plan.add.iter().cloned().partition(|device| self.asked_package(device).is_some());
+        Due {
+            at: None,
+            add,
+            asked,
+            remove: plan.remove.iter().map(|leaf| leaf.device.clone()).collect(),
+            resolve: plan.differing.clone(),
+            update: plan.stale,
+            turn: 0,
+        }
+    }
+
     fn standing_in(&self, epoch: &Epoch) -> Standing {
         match (epoch.held, epoch.own_leaf) {
             (true, _) => Standing::Held,
             (false, None) => Standing::Removed,
             (false, Some(_)) => Standing::Gone,
         }
-    }
-}
-
-fn describe(plan: &Plan<'_>) -> Due {
-    Due {
-        at: None,
-        add: plan.add.clone(),
-        remove: plan.remove.iter().map(|leaf| leaf.device.clone()).collect(),
-        resolve: plan.differing.clone(),
-        update: plan.stale,
-        turn: 0,
     }
 }
 
@@ -235,7 +237,7 @@ fn info(epoch: &Epoch, head: bool, canonical: Option<EpochId>) -> EpochInfo {
         resolves: epoch.resolves.iter().map(|head| head.id).collect(),
         kind: epoch.kind,
         added: epoch.added.clone(),
-        removed: epoch.removed.iter().map(|removal| removal.device.clone()).collect(),
+        removed: epoch.removed.clone(),
         held: epoch.held,
         head,
         canonical: canonical == Some(epoch.id),

@@ -11,7 +11,7 @@ use super::package::OwnPackage;
 use super::path::{self, MakeError, PathKeys};
 use super::refusal::Feature;
 use super::schedule::{Joiner, psk_secret};
-use super::tree::{Maker, Place, Tree, no_type_twice};
+use super::tree::{Maker, Place, Source, Tree, no_type_twice};
 use super::wire::{
     GroupInfo, GroupSecrets, PreSharedKeyId, PskKind, VERSION, Welcome, WireFormat, body, decode, extension_type,
 };
@@ -165,7 +165,7 @@ fn check_profile(public: &Public) -> Result<(), Refusal> {
         return Err(Refusal::Unsupported(Feature::GroupContextExtensions));
     }
     // MLS M64.
-    if public.tree.leaves().iter().any(|(_, leaf)| leaf.is_updated()) {
+    if public.tree.leaves().iter().any(|(_, leaf)| leaf.source() == Source::Update) {
         return Err(Refusal::Unsupported(Feature::Update));
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Whose leaves they are: what our credentials say, and that their owners signed it (SPEC §5.1, §5.3).
 
-use super::{Draft, Epoch, Leaf, Package, Tree};
+use super::{Draft, Entered, Epoch, Leaf, Package, Source, Tree};
 use crate::device::Credential;
 use crate::error::Reason;
 use crate::id::{EpochId, LeafIndex, SignatureKey};
@@ -10,8 +10,13 @@ use crate::wire;
 
 /// One leaf as a member, whose credential was checked when it came.
 fn member(index: u32, leaf: &Leaf) -> Result<Member, Reason> {
-    let device = leaf.device().ok_or(Reason::BadCredential)?.clone();
-    Ok(Member { index: LeafIndex(index), device, key: SignatureKey(*leaf.signature_key()) })
+    Ok(Member {
+        index: LeafIndex(index),
+        device: leaf.device().ok_or(Reason::BadCredential)?.clone(),
+        key: SignatureKey(*leaf.signature_key()),
+        serial: leaf.serial().ok_or(Reason::BadCredential)?,
+        of_package: leaf.source() == Source::Package,
+    })
 }
 
 /// One leaf as a member; the device's own key must vouch for its signature key (MLS M52).
@@ -55,10 +60,26 @@ impl Draft {
 
     /// The members of the epoch that it makes on one with these.
     pub(crate) fn members_after(&self, before: &Members) -> Result<Members, Reason> {
-        let committer = if self.is_external() { Some(self.committing_member()?) } else { None };
         let new = self.added().iter().map(|(index, leaf)| member(*index, leaf)).collect::<Result<Vec<_>, _>>()?;
         let gone = self.removed().iter().map(|(index, _)| LeafIndex(*index));
-        Ok(before.with(gone, new.into_iter().chain(committer)))
+        Ok(before.with(gone, new.into_iter().chain([self.committing_member()?])))
+    }
+}
+
+impl Entered {
+    /// The members of an epoch of this device's own making, on one with these: it removed those in the places `gone`, and
+    /// added these packages.
+    pub(crate) fn members_after<'a>(
+        &self,
+        before: &Members,
+        gone: impl IntoIterator<Item = LeafIndex>,
+        added: impl IntoIterator<Item = &'a Package>,
+    ) -> Result<Members, Reason> {
+        let tree = self.epoch.tree();
+        let place = |package: &Package| package.leaf().device().and_then(|device| tree.leaf_of(device));
+        let places = added.into_iter().filter_map(place).chain([self.epoch.own()]);
+        let leaf = |index| tree.leaf(index).ok_or(Reason::BadCredential).and_then(|leaf| member(index, leaf));
+        Ok(before.with(gone, places.map(leaf).collect::<Result<Vec<_>, _>>()?))
     }
 }
 

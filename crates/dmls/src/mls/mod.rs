@@ -38,6 +38,7 @@ use crate::id::EpochNumber;
 #[cfg(feature = "hazmat")]
 pub(crate) use commit::Public;
 pub(crate) use commit::{Draft, Entered};
+pub(crate) use grant::Recipient;
 pub(crate) use join::{Door, Invitation, package_references};
 #[cfg(feature = "hazmat")]
 pub(crate) use make::OwnDraft;
@@ -47,7 +48,7 @@ pub(crate) use path::MakeError;
 pub(crate) use ratchets::{MAX_AHEAD, MAX_LEAP, Ratchets, Turn};
 pub(crate) use record::RatchetRecord;
 pub(crate) use refusal::Refusal;
-pub(crate) use tree::{Forest, Leaf, Maker, Tree};
+pub(crate) use tree::{Forest, Leaf, Maker, Source, Tree};
 
 #[cfg(not(feature = "hazmat"))]
 use commit::Public;

@@ -69,6 +69,8 @@ pub(crate) mod extension_type {
     /// Types up to this one are known to everybody and need not stand in capabilities.
     pub(crate) const LAST_DEFAULT: u16 = 5;
     pub(crate) const LAST_RESORT: u16 = 0x000a;
+    /// Of private use: which of its device's leaves a leaf is (SPEC §2.7).
+    pub(crate) const SERIAL: u16 = 0xf0d5;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, TlsSerialize, TlsDeserialize, TlsSize)]

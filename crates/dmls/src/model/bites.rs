@@ -4,10 +4,15 @@ use std::collections::BTreeSet;
 
 use stateright::{Checker, HasDiscoveries, Model};
 
+use super::epochs::Leaf;
 use super::reading::Bent;
 use super::runs::group;
-use super::world::{Action, Event, Setting};
-use super::{ENDS, FAIR_TIE, MERGED, NO_STEERING, NOBODY_OUTSIDE, NOT_CUT_OFF, NOT_READDED, ONE_ORDER, TOTAL_ORDER};
+use super::steps::Action;
+use super::world::{Event, Setting};
+use super::{
+    CONVERGES, ENDS, FAIR_TIE, HAS_HEADS, LEAST_BEHIND, MERGED, NO_STEERING, NOBODY_OUTSIDE, NOT_CUT_OFF, NOT_READDED,
+    NOTHING_LOST, ONE_ORDER, TOTAL_ORDER, WEIGHED,
+};
 
 /// The world keeps the property as it is, and breaks it with the rule bent.
 fn notices(world: impl Fn() -> Setting, bent: Bent, property: &'static str) {
@@ -23,7 +28,7 @@ fn breaks(world: Setting, bent: Bent, property: &'static str) {
 }
 
 fn trio(events: &[(Event, u8)]) -> Setting {
-    group("trio", 3, 0b111, [0, 0, 1, 1]).bad(1).with(events)
+    group("trio", 3, 0b111, [0, 0, 1, 1]).bad(1).rounds(12).with(events)
 }
 
 fn pair(updates: u8) -> Setting {
@@ -31,8 +36,21 @@ fn pair(updates: u8) -> Setting {
 }
 
 #[test]
-fn burying_without_condition_is_noticed() {
-    notices(|| trio(&[(Event::Drop, 1)]), Bent::BuriesAlways, NOT_CUT_OFF);
+fn what_is_not_held_and_covers_is_noticed() {
+    let world = || trio(&[(Event::Ask, 1), (Event::Drop, 1)]);
+    notices(world, Bent::WhatIsNotHeldCovers, NOT_CUT_OFF);
+    notices(world, Bent::WhatIsNotHeldCovers, HAS_HEADS);
+}
+
+#[test]
+fn taking_back_is_noticed() {
+    notices(|| trio(&[(Event::Drop, 1)]), Bent::TakesBack, WEIGHED);
+}
+
+#[test]
+fn lines_that_nobody_can_read_and_are_covered_are_noticed() {
+    let events = [(Event::Leave, 1), (Event::Early, 1), (Event::Join, 1), (Event::Fake, 1)];
+    notices(|| trio(&events), Bent::NamesCover, NOTHING_LOST);
 }
 
 #[test]
@@ -47,9 +65,45 @@ fn steering_outsiders_are_noticed() {
 }
 
 #[test]
-fn outsiders_that_bury_are_noticed() {
+fn outsiders_that_cover_are_noticed() {
     let events = [(Event::Update, 2), (Event::Leave, 1), (Event::Stray, 1)];
-    notices(|| trio(&events), Bent::OutsidersBury, MERGED);
+    notices(|| trio(&events), Bent::OutsidersCover, MERGED);
+}
+
+#[test]
+fn preferring_length_is_noticed() {
+    notices(|| trio(&[(Event::Drop, 1), (Event::Update, 1)]), Bent::NumberFirst, LEAST_BEHIND);
+}
+
+#[test]
+fn removals_that_end_it_are_noticed() {
+    notices(|| trio(&[(Event::Ask, 1), (Event::Drop, 1), (Event::Ghost, 1)]), Bent::RemovalsEndIt, CONVERGES);
+}
+
+#[test]
+fn what_came_before_an_entry_and_is_dismissed_is_noticed() {
+    let world = || trio(&[(Event::Ghost, 1), (Event::Ask, 1), (Event::Early, 1)]);
+    notices(world, Bent::EntryDismisses, CONVERGES);
+    let world = || trio(&[(Event::Ask, 1), (Event::Lost, 1), (Event::Update, 1), (Event::Early, 1)]);
+    notices(world, Bent::EntryDismisses, CONVERGES);
+}
+
+#[test]
+fn waiting_for_bases_from_before_is_noticed() {
+    let events = [(Event::Join, 1), (Event::Lost, 2), (Event::Update, 1), (Event::Enter, 1)];
+    let world = || group("lost twice", 3, 0b011, [0, 0, 1, 1]).rounds(12).with(&events);
+    notices(world, Bent::UnknownBasesWait, CONVERGES);
+}
+
+#[test]
+fn leaves_that_live_on_are_noticed() {
+    notices(|| trio(&[(Event::Poison, 1)]), Bent::NoFloors, ENDS);
+}
+
+#[test]
+fn keys_of_asks_that_die_are_noticed() {
+    let events = [(Event::Ask, 1), (Event::Lost, 1), (Event::Update, 1), (Event::Early, 1)];
+    notices(|| trio(&events), Bent::FloorKeyDies, ENDS);
 }
 
 #[test]
@@ -76,7 +130,7 @@ fn merges_without_end_are_noticed() {
 
 #[test]
 fn removals_that_do_not_stick_are_noticed() {
-    let events = [(Event::Update, 2), (Event::Leave, 1), (Event::Reset, 1)];
+    let events = [(Event::Update, 3), (Event::Leave, 1), (Event::Reset, 1)];
     notices(|| trio(&events), Bent::NotSticky, NOT_READDED);
 }
 
@@ -102,8 +156,17 @@ pub(super) fn story(setting: &Setting, actions: Vec<Action>) -> String {
         .collect();
     for ix in epochs {
         let symbol = setting.register.get(ix);
-        out += &format!("  epoch {ix}: number {} leaves {:b} {:?}\n", symbol.number, symbol.leaves, symbol.made);
+        let leaves = (0..)
+            .zip(symbol.leaves)
+            .filter_map(|(device, leaf)| Some(leaf_text(device, leaf?)))
+            .collect::<Vec<_>>()
+            .join(" ");
+        out += &format!("  epoch {ix}: number {} leaves {} {:?}\n", symbol.number, leaves, symbol.made);
     }
     out += &format!("  {world:?}\n");
     out
+}
+
+fn leaf_text(device: u8, leaf: Leaf) -> String {
+    format!("{device}:{}{}", leaf.serial, if leaf.of_package { "p" } else { "" })
 }

@@ -40,9 +40,17 @@ pub(super) fn event(user: u8, step: u8) -> Locator {
     if step == 0 { Locator::default() } else { Locator(format!("${user}.{step}")) }
 }
 
-/// The step that an event is, for the user that it is about.
-pub(super) fn step(event: &Locator) -> u8 {
-    event.0.rsplit('.').next().and_then(|step| step.parse().ok()).unwrap_or(0)
+/// The serial of everybody's leaf in the first epoch.
+pub(super) const FIRST: u8 = 2;
+/// The serial of the key package that a device made before any leaf, and that is given out again and again.
+pub(super) const OLD: u8 = 1;
+
+/// A device's place in an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Leaf {
+    pub(super) serial: u8,
+    /// It came from a key package, not from its device's own commit.
+    pub(super) of_package: bool,
 }
 
 /// All that a commit says: equal content is the same epoch.
@@ -51,14 +59,27 @@ pub(super) struct Made {
     pub(super) base: Option<Ix>,
     pub(super) resolves: Vec<Ix>,
     pub(super) creator: u8,
-    pub(super) added: Set,
-    /// Who was removed, with the step of its owner's membership that is named as the cause, or 0.
-    pub(super) removed: Vec<(u8, u8)>,
+    /// Of the leaf that its creator made with it.
+    pub(super) serial: u8,
+    /// Who was added, with the serials of their key packages.
+    pub(super) added: Vec<(u8, u8)>,
+    pub(super) removed: Set,
     pub(super) external: bool,
     /// Devices that cannot open its UpdatePath.
     pub(super) poisons: Set,
-    /// Tells apart what one device commits on one base.
-    pub(super) attempt: u8,
+    /// Devices that it added and that never get a Welcome.
+    pub(super) ghosts: Set,
+    /// Its merge value is made up: whoever can compute the true one cannot enter.
+    pub(super) invented: bool,
+    /// The second one that its creator made on the same base with the same serial.
+    pub(super) twin: bool,
+}
+
+impl Made {
+    /// The serial of the key package with which it adds a device.
+    pub(super) fn package(&self, device: u8) -> Option<u8> {
+        self.added.iter().find(|(added, _)| *added == device).map(|(_, serial)| *serial)
+    }
 }
 
 /// An epoch as everybody would compute it.
@@ -67,12 +88,20 @@ pub(super) struct Symbol {
     pub(super) made: Made,
     pub(super) id: EpochId,
     pub(super) number: u64,
-    pub(super) leaves: Set,
+    pub(super) leaves: [Option<Leaf>; DEVICES],
 }
 
 impl Symbol {
+    pub(super) fn leaf(&self, device: u8) -> Option<Leaf> {
+        self.leaves[usize::from(device)]
+    }
+
     pub(super) fn has(&self, device: u8) -> bool {
-        self.leaves & (1 << device) != 0
+        self.leaf(device).is_some()
+    }
+
+    pub(super) fn members(&self) -> Set {
+        (0u8..).zip(&self.leaves).filter(|(_, leaf)| leaf.is_some()).fold(0, |set, (device, _)| set | 1 << device)
     }
 
     pub(super) fn kind(&self) -> EpochKind {
@@ -124,7 +153,8 @@ impl Register {
 
     /// The first epoch, with these members.
     pub(super) fn genesis(&self, members: Set) -> Ix {
-        self.enter(Made { added: members, ..Made::default() })
+        let added = each(members).map(|device| (device, FIRST)).collect();
+        self.enter(Made { added, ..Made::default() })
     }
 
     /// The epoch that this commit makes; the same for equal content.
@@ -136,8 +166,14 @@ impl Register {
         let symbol = {
             let get = |ix: Ix| &inner.symbols[ix as usize];
             let number = made.base.map_or(0, |base| get(base).number + 1);
-            let gone = made.removed.iter().fold(0, |set, (device, _)| set | 1 << device);
-            let leaves = (made.base.map_or(0, |base| get(base).leaves) & !gone) | made.added;
+            let mut leaves = made.base.map_or([None; DEVICES], |base| get(base).leaves);
+            each(made.removed).for_each(|device| leaves[usize::from(device)] = None);
+            for (device, serial) in &made.added {
+                leaves[usize::from(*device)] = Some(Leaf { serial: *serial, of_package: made.base.is_some() });
+            }
+            if made.base.is_some() {
+                leaves[usize::from(made.creator)] = Some(Leaf { serial: made.serial, of_package: false });
+            }
             let id = id_of(&made, &|ix| get(ix).id);
             Symbol { id, number, leaves, made: made.clone() }
         };
@@ -150,16 +186,19 @@ impl Register {
 
 /// Follows from the content alone, whatever order a search finds epochs in.
 fn id_of(made: &Made, id: &dyn Fn(Ix) -> EpochId) -> EpochId {
-    let Made { base, resolves, creator, added, removed, external, poisons, attempt } = made;
+    let Made { base, resolves, creator, serial, added, removed, external, poisons, ghosts, invented, twin } = made;
     let mut hash = Sha256::new();
     hash.update(b"model epoch");
     for parent in base.iter().chain(resolves) {
         hash.update(id(*parent).0);
     }
-    for (device, cause) in removed {
-        hash.update([*device, *cause]);
+    for (device, package) in added {
+        hash.update([*device, *package]);
     }
-    let resolved = u8::try_from(resolves.len()).unwrap();
-    hash.update([resolved, *creator, *added, u8::from(*external), *poisons, *attempt]);
+    let counts = [resolves.len(), added.len()].map(|count| u8::try_from(count).unwrap());
+    hash.update(counts);
+    let flags = [external, invented, twin].map(|flag| u8::from(*flag));
+    hash.update(flags);
+    hash.update([*creator, *serial, *removed, *poisons, *ghosts]);
     EpochId(hash.finalize().into())
 }

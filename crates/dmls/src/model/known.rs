@@ -1,11 +1,11 @@
 //! Views that were met: judged once, checked once, named by a number.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use super::epochs::{Ix, Register};
 use super::reading::{Bent, Reading};
-use super::view::{Judged, View};
+use super::view::{Judged, Order, View};
 
 /// Names a view within one search.
 pub(super) type ViewId = u32;
@@ -13,16 +13,20 @@ pub(super) type ViewId = u32;
 /// What must hold of every view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Law {
-    /// The project's functions say what the second reading of the specification says.
+    /// The project's functions say what the second reading of the rules says, in whatever order things came.
     Agrees,
-    /// Whoever accepted an epoch has a head.
+    /// Whoever holds an epoch has a head.
     HasHeads,
-    /// Every accepted epoch is a head or an ancestor of one.
+    /// Every epoch that is held is a head or merged in one.
     NothingLost,
+    /// No head is given up for an epoch that takes back more than it brings.
+    Weighed,
     /// No epoch by an outsider is built on while a head by a device of D is there.
     NoSteering,
-    /// Nobody whom no commit removed with a cause is left without a head to use.
+    /// Whoever holds an epoch has a head to use.
     NotCutOff,
+    /// The head that is built on is behind no other that may be built on.
+    LeastBehind,
     /// Any two eligible heads are ordered, any three transitively, and the list is in this order.
     TotalOrder,
     /// Ties fall as was fixed before the commits were made.
@@ -76,16 +80,25 @@ impl Gallery {
 impl Known {
     fn new(view: View, register: &Register, bent: Option<Bent>) -> Self {
         let reading = Reading::new(&view, register, bent);
+        let honest = reading.honest();
         let second = reading.judge();
-        let judged = if bent.is_some() { second.clone() } else { view.judge(register) };
+        let orders = [Order::EpochsFirst, Order::EpochsLast];
+        let first =
+            if bent.is_some() { vec![second.clone()] } else { orders.map(|order| view.judge(register, order)).into() };
+        let judged = first[0].clone();
+        let (heads, eligible) = (&judged.heads, &judged.eligible);
+        let holds = view.accepted().any(|ix| view.holds(ix, register));
+        let behind = |ix: &Ix| honest.behind(*ix, eligible);
         let laws = [
-            (Law::Agrees, judged == second),
-            (Law::HasHeads, view.accepted().next().is_none() || !judged.heads.is_empty()),
-            (Law::NothingLost, nothing_lost(&view, &judged, &reading)),
-            (Law::NoSteering, no_steering(&view, &judged, &reading, register)),
-            (Law::NotCutOff, not_cut_off(&view, &judged, register)),
-            (Law::TotalOrder, total_order(&judged.eligible, &reading)),
-            (Law::FairTie, judged.eligible.is_sorted_by(|one, two| reading.tie_is_fair(*one, *two, &judged.eligible))),
+            (Law::Agrees, first.iter().all(|judged| *judged == second)),
+            (Law::HasHeads, !holds || !heads.is_empty()),
+            (Law::NothingLost, honest.keeps_all(heads)),
+            (Law::Weighed, honest.weighs_all(heads)),
+            (Law::NoSteering, no_steering(&judged, &honest)),
+            (Law::NotCutOff, !holds || !eligible.is_empty()),
+            (Law::LeastBehind, eligible.first().map(behind) == eligible.iter().map(behind).min()),
+            (Law::TotalOrder, total_order(eligible, &reading)),
+            (Law::FairTie, eligible.is_sorted_by(|one, two| honest.tie_is_fair(*one, *two, eligible))),
         ];
         let broken = laws.into_iter().filter(|(_, holds)| !holds).map(|(law, _)| law).collect();
         Self { view, judged, broken }
@@ -107,24 +120,9 @@ impl Known {
     }
 }
 
-fn nothing_lost(view: &View, judged: &Judged, reading: &Reading<'_>) -> bool {
-    let kept: BTreeSet<Ix> = judged.heads.iter().flat_map(|head| reading.ancestry(*head)).collect();
-    view.accepted().all(|ix| kept.contains(&ix))
-}
-
-fn no_steering(view: &View, judged: &Judged, reading: &Reading<'_>, register: &Register) -> bool {
-    let inside = |ix: &Ix| view.usable(*ix, register) && reading.by_desired(*ix);
-    judged.eligible.first().is_none_or(|first| reading.by_desired(*first) || !judged.heads.iter().any(inside))
-}
-
-fn not_cut_off(view: &View, judged: &Judged, register: &Register) -> bool {
-    let was_in = view.accepted().any(|ix| view.usable(ix, register));
-    let removed = view.accepted().any(|ix| {
-        let symbol = register.get(ix);
-        symbol.made.removed.iter().any(|(gone, cause)| *gone == view.who && *cause != 0)
-    });
-    let desired = view.desired() & (1 << view.who) != 0;
-    !was_in || !desired || removed || !judged.eligible.is_empty()
+fn no_steering(judged: &Judged, honest: &Reading<'_>) -> bool {
+    let inside = || judged.heads.iter().any(|head| honest.by_desired(*head));
+    judged.eligible.first().is_none_or(|first| honest.by_desired(*first) || !inside())
 }
 
 fn total_order(eligible: &[Ix], reading: &Reading<'_>) -> bool {

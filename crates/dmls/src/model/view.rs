@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::epochs::{DEVICES, Ix, Register, Set, Symbol, device, event, key, number, step};
+use super::epochs::{DEVICES, Ix, Register, Set, Symbol, device, each, event, key, number};
 use crate::base::eligible;
-use crate::dag::{Dag, Epoch, Removal};
+use crate::dag::{Dag, Epoch};
 use crate::id::{Device, EpochId, EpochNumber, LeafIndex, Locator, Timestamp};
 use crate::input::{BaseProof, Desired, DesiredDevice};
 use crate::members::{Leaf, Members};
@@ -37,8 +37,11 @@ pub(super) struct Fact {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct View {
     pub(super) who: u8,
+    /// Accepted epochs. Those that removed the device are not held, all others are.
     pub(super) known: BTreeMap<Ix, Mark>,
     pub(super) facts: [Fact; DEVICES],
+    /// The serial of each device's last ask that came here: older leaves are dead.
+    pub(super) floors: [u8; DEVICES],
 }
 
 /// What the rules make of a view.
@@ -49,8 +52,18 @@ pub(super) struct Judged {
     pub(super) eligible: Vec<Ix>,
     pub(super) add: Set,
     pub(super) remove: Set,
+    pub(super) resolve: Vec<Ix>,
     pub(super) differing: Vec<Ix>,
     pub(super) stale: bool,
+}
+
+/// In which order a view came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Epochs from first to last, then who is in the room, then asks.
+    EpochsFirst,
+    /// Asks and who is in the room, then epochs from last to first.
+    EpochsLast,
 }
 
 impl View {
@@ -60,12 +73,17 @@ impl View {
         joined.fold(0, |set, (user, _)| set | 1 << user)
     }
 
+    /// Those of D whose membership is known to have ended (SPEC §5.4).
+    pub(super) fn ended(&self) -> Set {
+        super::epochs::each(self.desired()).filter(|user| self.is_over(*user)).fold(0, |set, user| set | 1 << user)
+    }
+
     pub(super) fn accepted(&self) -> impl Iterator<Item = Ix> {
         self.known.iter().filter(|(_, mark)| !mark.abandoned).map(|(ix, _)| *ix)
     }
 
     /// Has this epoch's secrets.
-    pub(super) fn usable(&self, ix: Ix, register: &Register) -> bool {
+    pub(super) fn holds(&self, ix: Ix, register: &Register) -> bool {
         self.known.get(&ix).is_some_and(|mark| !mark.abandoned) && register.get(ix).has(self.who)
     }
 
@@ -82,63 +100,74 @@ impl View {
         fact.shown = next;
     }
 
-    /// SPEC §5.4 for a removal that names `cause`: the end is known, and D rests on the join that was known then.
-    pub(super) fn sticks(&self, user: u8, cause: u8) -> bool {
+    /// Whether it is known that the membership ended which is shown.
+    pub(super) fn is_over(&self, user: u8) -> bool {
         let fact = &self.facts[usize::from(user)];
-        let told = (cause >= 2).then(|| fact.ends.get(usize::from(cause / 2 - 1))).flatten();
-        told.is_some_and(|end| *end == 1 + fact.shown)
+        fact.ends.contains(&(1 + fact.shown))
     }
 
-    /// Whether a device may not be added again.
-    pub(super) fn refused(&self, user: u8, dag: &Dag) -> bool {
-        let shown = self.facts[usize::from(user)].shown;
-        shown.is_multiple_of(2) || dag.removals(&device(user)).any(|removal| self.sticks(user, step(&removal.event)))
-    }
-
-    /// The newest end of a user's membership that this device was told of; 0 if none.
-    pub(super) fn cause(&self, user: u8) -> u8 {
-        match self.facts[usize::from(user)].ends {
-            [0, 0] => 0,
-            [_, 0] => 2,
-            _ => 4,
-        }
-    }
-
-    /// The project's own epoch DAG for this view, with the desired devices.
-    pub(super) fn build(&self, register: &Register) -> Dag {
+    /// The project's own epoch DAG for this view, with the desired devices and the floors.
+    pub(super) fn build(&self, register: &Register, order: Order) -> Dag {
         let mut dag = Dag::default();
-        for (ix, mark) in &self.known {
-            dag.insert(epoch(&register.get(*ix), *mark, self.who, register));
+        let epochs: Vec<_> =
+            self.known.iter().map(|(ix, mark)| epoch(&register.get(*ix), *mark, self.who, register)).collect();
+        if order == Order::EpochsFirst {
+            epochs.into_iter().for_each(|epoch| dag.insert(epoch));
+            dag.set_desired(self.room());
+            dag.set_ended(super::epochs::each(self.ended()).map(device).collect());
+            self.raise_floors(&mut dag);
+        } else {
+            self.raise_floors(&mut dag);
+            dag.set_desired(self.room());
+            dag.set_ended(super::epochs::each(self.ended()).map(device).collect());
+            epochs.into_iter().rev().for_each(|epoch| dag.insert(epoch));
         }
-        let joined = (0u8..).zip(&self.facts).filter(|(_, fact)| fact.shown % 2 == 1);
-        let vouched = |user: u8, fact: &Fact| DesiredDevice { key: key(user), joined: event(user, fact.shown) };
-        let devices = joined.map(|(user, fact)| (device(user), vouched(user, fact))).collect();
-        dag.set_desired(Desired { devices });
         dag
     }
 
+    fn room(&self) -> Desired {
+        let step = |user: u8| self.facts[usize::from(user)].shown;
+        let vouched = |user: u8| DesiredDevice { key: key(user), joined: event(user, step(user)) };
+        super::epochs::each(self.desired()).map(|user| (device(user), vouched(user))).collect()
+    }
+
+    fn raise_floors(&self, dag: &mut Dag) {
+        for (asker, floor) in (0u8..).zip(&self.floors).filter(|(_, floor)| **floor > 0) {
+            dag.raise_floor(&device(asker), &key(asker), u64::from(*floor));
+        }
+    }
+
     /// What the project's own functions make of this view.
-    pub(super) fn judge(&self, register: &Register) -> Judged {
-        let dag = self.build(register);
+    pub(super) fn judge(&self, register: &Register, order: Order) -> Judged {
+        let dag = self.build(register, order);
         let names: BTreeMap<EpochId, Ix> = self.known.keys().map(|ix| (register.get(*ix).id, *ix)).collect();
-        let named = |epochs: Vec<&Epoch>| epochs.iter().map(|epoch| names[&epoch.id]).collect::<Vec<_>>();
+        let named = |epochs: &[&Epoch]| epochs.iter().map(|epoch| names[&epoch.id]).collect::<Vec<_>>();
         let own = device(self.who);
-        let plan = Plan::make(&dag, &own, &|device| self.refused(number(device), &dag));
-        let set = |devices: Vec<Device>| devices.iter().fold(0, |set, device| set | 1 << number(device));
-        let mut judged = Judged { heads: named(dag.heads()), eligible: named(eligible(&dag)), ..Judged::default() };
+        let plan = Plan::make(&dag, &own);
+        let set = |devices: &[Device]| devices.iter().fold(0, |set, device| set | 1 << number(device));
+        let mut judged = Judged { heads: named(&dag.heads()), eligible: named(&eligible(&dag)), ..Judged::default() };
         if let Some(plan) = plan {
             assert_eq!(judged.eligible.first(), names.get(&plan.base.id), "the plan builds on the canonical head");
-            let gone = plan.remove.iter().map(|leaf| leaf.device.clone()).collect();
+            let gone: Vec<_> = plan.remove.iter().map(|leaf| leaf.device.clone()).collect();
+            judged.resolve = named(&plan.resolve);
             judged.differing = plan.differing.iter().map(|id| names[id]).collect();
-            (judged.add, judged.remove, judged.stale) = (set(plan.add), set(gone), plan.stale);
+            (judged.add, judged.remove, judged.stale) = (set(&plan.add), set(&gone), plan.stale);
         }
         judged
     }
 }
 
 fn leaves(symbol: &Symbol) -> Members {
-    let leaf = |member: u8| Leaf { index: LeafIndex(member.into()), device: device(member), key: key(member) };
-    super::epochs::each(symbol.leaves).map(leaf).collect()
+    let leaf = |member: u8| {
+        symbol.leaf(member).map(|leaf| Leaf {
+            index: LeafIndex(member.into()),
+            device: device(member),
+            key: key(member),
+            serial: leaf.serial.into(),
+            of_package: leaf.of_package,
+        })
+    };
+    each(symbol.members()).filter_map(leaf).collect()
 }
 
 /// The project's own record of an accepted epoch.
@@ -156,12 +185,8 @@ fn epoch(symbol: &Symbol, mark: Mark, who: u8, register: &Register) -> Epoch {
         commit_hash: symbol.id.0,
         proof: BaseProof { confirmed_transcript_hash: Vec::new(), confirmation_tag: Vec::new() },
         members: leaves(symbol),
-        added: super::epochs::each(made.added).map(device).collect(),
-        removed: made
-            .removed
-            .iter()
-            .map(|(gone, cause)| Removal { device: device(*gone), event: event(*gone, *cause) })
-            .collect(),
+        added: made.added.iter().map(|(added, _)| device(*added)).collect(),
+        removed: each(made.removed).map(device).collect(),
         first_seen: Timestamp(0),
         age: 0,
         own_leaf: member.then_some(LeafIndex(who.into())),

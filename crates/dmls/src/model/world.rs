@@ -1,10 +1,11 @@
-//! The world of the model: what may happen to the devices of a room, in any order.
+//! The world of the model: what devices know, what is on its way, and who can take in what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicU8;
 
-use super::epochs::{DEVICES, Ix, Made, Register, Set, each};
+use super::epochs::{DEVICES, FIRST, Ix, Register, Set, each};
 use super::known::{Gallery, Known, ViewId};
-use super::reading::{Bent, Reading};
+use super::reading::Bent;
 use super::view::{Fact, Mark, View};
 
 /// At most this many sides of a split.
@@ -22,14 +23,22 @@ pub(super) enum Event {
     Leave,
     /// A user joins.
     Join,
-    /// A bad member drops another one and names no cause.
+    /// A device asks to be added anew, with or without a reason.
+    Ask,
+    /// The Welcomes of an honest commit never arrive.
+    Lost,
+    /// A bad member drops another one.
     Drop,
-    /// A bad member drops another one and invents a cause.
-    Lie,
+    /// A bad member adds another one, perhaps in place of the leaf that it has, and sends it no Welcome.
+    Ghost,
     /// A bad member makes two commits on one base.
     Twin,
-    /// A bad member's commit cannot be opened by one device.
+    /// A bad member's commit cannot be opened by one device, or by none.
     Poison,
+    /// A bad member names any epoch as merged, and makes up the merge value.
+    Fake,
+    /// A bad member commits on an epoch that it left behind.
+    Old,
     /// A device whose owner left goes on committing.
     Stray,
     /// A device stops between storing a commit and publishing it.
@@ -43,34 +52,7 @@ pub(super) enum Event {
 }
 
 /// How many kinds of [`Event`] there are.
-pub(super) const EVENTS: usize = 13;
-
-/// One step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
-    Deliver(u8, Ix),
-    Fact(u8, u8),
-    Due(u8),
-    Update(u8),
-    Leave(u8, u8),
-    Join(u8),
-    Drop(u8, u8),
-    Lie(u8, u8),
-    Twin(u8),
-    Poison(u8, u8),
-    Stray(u8),
-    Store(u8),
-    Publish(u8),
-    Abandon(u8),
-    Enter(u8),
-    Cut,
-    Heal,
-    Reset(u8, u8),
-    /// From here on everything arrives before anybody acts again.
-    Quiet,
-    /// These devices do what is due for them, none seeing the others' commits; then everything arrives.
-    Round(Set),
-}
+pub(super) const EVENTS: usize = 17;
 
 /// What must not happen when a commit is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,10 +60,10 @@ pub(super) enum Action {
 pub(super) enum Fault {
     /// An honest device's commit keeps or adds a device outside its D.
     Outside = 1,
-    /// An honest device's commit holds a device whose removal with cause it has seen, for the same join.
-    Returned = 2,
-    /// An honest device's commit adds such a device.
-    Readded = 8,
+    /// An honest device's commit adds a device though it knows that the membership ended which is shown.
+    Readded = 2,
+    /// A device comes back by external commit though it has a head to use.
+    Returned = 4,
 }
 
 /// Everything that a future depends on.
@@ -92,11 +74,28 @@ pub(super) struct World {
     pub(super) room: [[u8; SIDES]; DEVICES],
     /// Published commits and the sides that see them.
     pub(super) wire: BTreeMap<Ix, Set>,
+    /// The serial of each device's newest leaf or key package.
+    pub(super) serials: [u8; DEVICES],
+    /// The serial of each device's last ask, as each side has it.
+    pub(super) asks: [[u8; SIDES]; DEVICES],
+    /// The serials of all its asks, a bit each.
+    pub(super) asked: [u64; DEVICES],
+    /// What each device could not enter when it last came in, where that causes no ask.
+    pub(super) dismissed: Vec<BTreeSet<Ix>>,
     pub(super) split: bool,
     pub(super) left: [u8; EVENTS],
     pub(super) quiet: bool,
     pub(super) rounds: u8,
     pub(super) faults: u8,
+}
+
+/// What a server gives out as a device's key package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packages {
+    /// One made just now.
+    Fresh,
+    /// Always the same, which is older than any leaf.
+    Old,
 }
 
 /// Who is there, what may happen, and by which rules devices decide.
@@ -109,28 +108,15 @@ pub(super) struct Setting {
     pub(super) sides: [u8; DEVICES],
     /// Who may do what no honest device does.
     pub(super) bad: Set,
-    /// Devices that cannot process a commit join again by external commit; then commits of a round keep to their slots,
-    /// for an external commit comes to nothing if others commit at the same time.
-    pub(super) rejoin: bool,
+    pub(super) packages: Packages,
     pub(super) events: Vec<(Event, u8)>,
     /// At most this many rounds until nothing is due.
     pub(super) rounds: u8,
     pub(super) bent: Option<Bent>,
+    /// So many it took at most.
+    pub(super) most_rounds: AtomicU8,
     pub(super) register: Register,
     pub(super) gallery: Gallery,
-}
-
-/// A commit that is about to be made.
-#[derive(Default)]
-struct Wish {
-    healing: bool,
-    drop: Option<(u8, u8)>,
-    poisons: Set,
-    /// Does nothing that is due.
-    careless: bool,
-    unpublished: bool,
-    /// Made by a device that does not keep to the rules.
-    bad: bool,
 }
 
 impl Setting {
@@ -142,7 +128,8 @@ impl Setting {
         let view = |who: u8| {
             let entry = Mark { entry: true, ..Mark::default() };
             let known = if joined(who) == 1 { [(genesis, entry)].into() } else { BTreeMap::new() };
-            self.gallery.enter(View { who, known, facts }, &self.register, self.bent)
+            let view = View { who, known, facts, floors: [0; DEVICES] };
+            self.gallery.enter(view, &self.register, self.bent)
         };
         let mut left = [0; EVENTS];
         for (event, times) in &self.events {
@@ -152,6 +139,10 @@ impl Setting {
             views: (0..self.devices).map(view).collect(),
             room: facts.map(|fact| [fact.shown; SIDES]),
             wire: BTreeMap::new(),
+            serials: [FIRST; DEVICES],
+            asks: [[0; SIDES]; DEVICES],
+            asked: [0; DEVICES],
+            dismissed: vec![BTreeSet::new(); self.devices.into()],
             // The sides start apart; a world that never split is one that healed at once.
             split: true,
             left,
@@ -165,22 +156,27 @@ impl Setting {
         self.gallery.get(world.views[usize::from(who)])
     }
 
-    fn change(&self, world: &mut World, who: u8, change: impl FnOnce(&mut View)) {
+    pub(super) fn change(&self, world: &mut World, who: u8, change: impl FnOnce(&mut View)) {
         let mut view = self.known(world, who).view.clone();
         change(&mut view);
         world.views[usize::from(who)] = self.gallery.enter(view, &self.register, self.bent);
     }
 
-    fn side(&self, who: u8) -> usize {
+    pub(super) fn side(&self, who: u8) -> usize {
         usize::from(self.sides[usize::from(who)])
     }
 
     /// Sides that see what `who` publishes now.
-    fn reach(&self, world: &World, who: u8) -> Set {
+    pub(super) fn reach(&self, world: &World, who: u8) -> Set {
         if world.split { 1 << self.side(who) } else { Set::MAX }
     }
 
-    /// Devices whose key packages `who` can claim.
+    pub(super) fn publish(&self, world: &mut World, who: u8, ix: Ix) {
+        let reach = self.reach(world, who);
+        world.wire.insert(ix, reach);
+    }
+
+    /// Devices whose servers `who` can reach: for their key packages, and for answers.
     pub(super) fn claimable(&self, world: &World, who: u8) -> Set {
         let near = |other: &u8| !world.split || self.side(*other) == self.side(who);
         (0..self.devices).filter(near).fold(0, |set, other| set | 1 << other)
@@ -192,141 +188,162 @@ impl Setting {
         (0..self.devices).filter(newest).fold(0, |set, user| set | 1 << user)
     }
 
+    pub(super) fn ask_seen(&self, world: &World, who: u8, asker: u8) -> u8 {
+        world.asks[usize::from(asker)][self.side(who)]
+    }
+
+    fn is_new(&self, world: &World, view: &View, ix: Ix) -> bool {
+        let seen = world.wire.get(&ix).is_some_and(|sides| sides & (1 << self.side(view.who)) != 0);
+        seen && !view.known.contains_key(&ix)
+    }
+
     /// How `who` would take in a published commit now, if it can.
-    fn takes(&self, world: &World, who: u8, ix: Ix) -> Option<Mark> {
+    pub(super) fn takes(&self, world: &World, who: u8, ix: Ix) -> Option<Mark> {
         let known = self.known(world, who);
         let view = &known.view;
-        let symbol = self.register.get(ix);
-        let made = &symbol.made;
-        let seen = world.wire.get(&ix).is_some_and(|sides| sides & (1 << self.side(who)) != 0);
-        if !seen || view.known.contains_key(&ix) {
+        if !self.is_new(world, view, ix) {
             return None;
         }
-        let me = 1 << who;
-        if made.added & me != 0 && !made.external {
+        let symbol = self.register.get(ix);
+        let (made, me) = (&symbol.made, 1 << who);
+        let package = made.package(who);
+        if package.is_some_and(|package| made.ghosts & me == 0 && self.has_key(world, view, package)) {
             return Some(Mark { entry: true, ..Mark::default() });
         }
-        let base = made.base?;
-        let open = view.usable(base, &self.register) && made.poisons & me == 0;
-        (open && self.has_inputs(world, view, ix)).then(Mark::default)
+        if !view.holds(made.base?, &self.register) || package.is_some() {
+            return None;
+        }
+        // Whoever is removed sees it, and needs nothing for that.
+        let open = !symbol.has(who) || made.poisons & me == 0 && self.has_inputs(world, view, ix);
+        open.then(Mark::default)
+    }
+
+    /// Whether a device still has the key of its package with this serial.
+    fn has_key(&self, world: &World, view: &View, package: u8) -> bool {
+        if package < FIRST {
+            return true;
+        }
+        let who = usize::from(view.who);
+        let used = || {
+            let entries = view.known.iter().filter(|(_, mark)| mark.entry);
+            entries.into_iter().any(|(ix, _)| self.register.get(*ix).made.package(view.who) == Some(package))
+        };
+        match world.asked[who] & (1 << package) != 0 {
+            true => package == view.floors[who] && (self.bent != Some(Bent::FloorKeyDies) || !used()),
+            false => !used(),
+        }
     }
 
     /// M: from the heads, from a grant, or from a member that answers (SPEC §3.7, §3.9).
     fn has_inputs(&self, world: &World, view: &View, ix: Ix) -> bool {
         let symbol = self.register.get(ix);
-        let made = &symbol.made;
-        let held = made.resolves.iter().all(|head| view.usable(*head, &self.register));
-        let one_sided = made.resolves.iter().any(|head| !self.register.get(*head).has(view.who));
-        let granted = symbol.has(view.who) && one_sided;
-        let answers = |other: u8| {
-            let near = self.claimable(world, view.who) & (1 << other) != 0;
-            let theirs = &self.known(world, other).view;
-            let base = made.base.filter(|base| theirs.known.contains_key(base));
-            let safe = base.is_some_and(|base| !self.register.get(base).made.external);
-            near && safe && theirs.usable(ix, &self.register) && theirs.desired() & (1 << view.who) != 0
-        };
-        held || granted || (symbol.has(view.who) && (0..self.devices).any(|other| other != view.who && answers(other)))
+        let (made, who) = (&symbol.made, view.who);
+        let holds = |head: &Ix| view.holds(*head, &self.register);
+        if made.resolves.iter().all(holds) {
+            return !made.invented;
+        }
+        let Some(base) = made.base.map(|base| self.register.get(base)) else { return false };
+        let here = base.leaf(who).map(|leaf| leaf.serial);
+        // Whoever seals a grant counts on those heads alone in which its receiver is not older than in the base.
+        let is_in = |head: &&Ix| self.register.get(**head).leaf(who).map(|leaf| leaf.serial) >= here;
+        let (shared, lacking): (Vec<_>, Vec<_>) = made.resolves.iter().partition(is_in);
+        let granted = !made.external && !lacking.is_empty() && shared.into_iter().all(holds);
+        granted || (0..self.devices).any(|other| other != who && self.answers(world, view, other, ix))
     }
 
-    /// Commits as the plan says, bent as wished; `None` where the device has nothing to build on.
-    fn commit(&self, world: &mut World, who: u8, wish: Wish) -> Option<Ix> {
-        let known = self.known(world, who);
-        let (view, judged) = (&known.view, &known.judged);
-        let (&base, resolves) = judged.eligible.split_first()?;
-        let mut removed: Vec<(u8, u8)> = Vec::new();
-        let mut made = Made { base: Some(base), creator: who, poisons: wish.poisons, ..Made::default() };
-        if !wish.careless {
-            made.resolves = resolves.to_vec();
-            made.resolves.sort_by_key(|head| self.register.get(*head).id);
-            made.added = judged.add & self.claimable(world, who);
-            removed.extend(each(judged.remove).map(|gone| (gone, view.cause(gone))));
-        }
-        if let Some((victim, cause)) = wish.drop {
-            removed.retain(|(gone, _)| *gone != victim);
-            made.added &= !(1 << victim);
-            removed.push((victim, cause));
-            removed.sort_unstable();
-        }
-        made.removed = removed;
-        let children = |ix: &&Ix| {
-            let symbol = self.register.get(**ix);
-            symbol.made.base == Some(base) && symbol.made.creator == who
+    /// Whether `other` tells a device the merge value of a commit, and is asked.
+    fn answers(&self, world: &World, view: &View, other: u8, ix: Ix) -> bool {
+        let symbol = self.register.get(ix);
+        let near = self.claimable(world, view.who) & (1 << other) != 0;
+        let theirs = &self.known(world, other).view;
+        let base = symbol.made.base.filter(|base| theirs.known.contains_key(base));
+        let safe = base.is_some_and(|base| !self.register.get(base).made.external);
+        let asked = || {
+            let eligible = &self.known(world, view.who).judged.eligible;
+            view.desired() & (1 << other) != 0 && eligible.iter().any(|head| self.register.get(*head).has(other))
         };
-        made.attempt = u8::try_from(view.known.keys().filter(children).count()).unwrap();
-        let ix = self.register.enter(made);
-        if !wish.bad {
-            world.faults |= self.faults(view, ix);
-        }
-        let mark = Mark { healing: wish.healing, unpublished: wish.unpublished, ..Mark::default() };
+        near && safe && theirs.holds(ix, &self.register) && theirs.desired() & (1 << view.who) != 0 && asked()
+    }
+
+    /// Takes in a commit.
+    pub(super) fn accept(&self, world: &mut World, who: u8, ix: Ix, mark: Mark) {
         self.change(world, who, |view| {
             view.known.insert(ix, mark);
         });
-        if !wish.unpublished {
-            let reach = self.reach(world, who);
-            world.wire.insert(ix, reach);
+        if mark.entry && self.bent == Some(Bent::EntryDismisses) {
+            let known = self.known(world, who);
+            let shut = |ix: &Ix| self.is_new(world, &known.view, *ix) && self.takes(world, who, *ix).is_none();
+            world.dismissed[usize::from(who)] = world.wire.keys().copied().filter(shut).collect();
         }
-        Some(ix)
     }
 
-    /// What an honest device must not do.
-    fn faults(&self, view: &View, ix: Ix) -> u8 {
-        let symbol = self.register.get(ix);
-        let others = symbol.leaves & !(1 << view.who);
-        let honest = Reading::new(view, &self.register, None);
-        let outside = others & !view.desired() != 0;
-        let refused = |devices: Set| each(devices).any(|device| honest.refused(device));
-        let reset = self.events.iter().any(|(event, _)| *event == Event::Reset);
-        let faults = [
-            (outside, Fault::Outside),
-            (refused(symbol.made.added), Fault::Readded),
-            (!reset && refused(others), Fault::Returned),
-        ];
-        faults.into_iter().filter(|(found, _)| *found).fold(0, |set, (_, fault)| set | fault as u8)
-    }
-
-    /// Joins by external commit what another device has as its canonical head.
-    fn enter(&self, world: &mut World, who: u8, base: Ix) {
-        let (external, added) = (true, 1 << who);
-        let attempt = u8::try_from(world.wire.len()).unwrap();
-        let ix =
-            self.register.enter(Made { base: Some(base), creator: who, external, added, attempt, ..Made::default() });
-        self.change(world, who, |view| {
-            view.known.insert(ix, Mark { entry: true, ..Mark::default() });
-        });
-        let reach = self.reach(world, who);
-        world.wire.insert(ix, reach);
-    }
-
-    /// A published epoch that somebody near builds on and `who` cannot take in.
-    fn entry(&self, world: &World, who: u8) -> Option<Ix> {
+    /// Epochs of members whose commits are here, that this device cannot enter, and that no head of it descends from
+    /// (SPEC §5.8).
+    fn out_of_reach(&self, world: &World, who: u8) -> BTreeSet<Ix> {
         let known = self.known(world, who);
-        let near = self.claimable(world, who);
-        let mut others = each(near & !(1 << who)).filter_map(|other| {
+        let view = &known.view;
+        let mut closed = BTreeSet::new();
+        // Parents were entered before their children.
+        for ix in world.wire.keys().copied().filter(|ix| self.is_new(world, view, *ix)) {
+            if self.takes(world, who, ix).is_none() && self.is_shut(world, view, ix, &closed) {
+                closed.insert(ix);
+            }
+        }
+        let calls = |ix: &Ix| {
+            let by_member = view.desired() & (1 << self.register.get(*ix).made.creator) != 0;
+            by_member && !world.dismissed[usize::from(who)].contains(ix)
+        };
+        closed.retain(calls);
+        let (mut work, mut reached) = (known.judged.eligible.clone(), BTreeSet::new());
+        while let Some(ix) = work.pop() {
+            if reached.insert(ix) && (view.known.contains_key(&ix) || closed.contains(&ix)) {
+                work.extend(self.register.get(ix).parents());
+            }
+        }
+        &closed - &reached
+    }
+
+    /// Whether a commit that is here and cannot be taken in now cannot be taken in later either, as far as its device can
+    /// tell.
+    fn is_shut(&self, world: &World, view: &View, ix: Ix, closed: &BTreeSet<Ix>) -> bool {
+        let symbol = self.register.get(ix);
+        let Some(base) = symbol.made.base else { return false };
+        if view.known.contains_key(&base) {
+            // Also on what removed this device, which may be added again there.
+            return view.holds(base, &self.register) || self.bent != Some(Bent::RemovalsEndIt);
+        }
+        let comes = self.takes(world, view.who, base).is_some();
+        // Others merged what this device holds into what it may never have been in.
+        let merges_mine = || symbol.made.resolves.iter().any(|head| view.holds(*head, &self.register));
+        closed.contains(&base) || !comes && merges_mine() && self.bent != Some(Bent::UnknownBasesWait)
+    }
+
+    /// Whether `who` should ask to be added anew: it is in an epoch, and others may have gone on where it cannot follow.
+    fn is_stuck(&self, world: &World, who: u8) -> bool {
+        let known = self.known(world, who);
+        known.is_desired() && known.canonical().is_some() && !self.out_of_reach(world, who).is_empty()
+    }
+
+    /// A published epoch that somebody near builds on, for a device of D that is in none.
+    pub(super) fn entry(&self, world: &World, who: u8) -> Option<Ix> {
+        let known = self.known(world, who);
+        let mut others = each(self.claimable(world, who) & !(1 << who)).filter_map(|other| {
             let theirs = self.known(world, other);
             theirs.canonical().filter(|_| theirs.is_desired())
         });
-        let open = |ix: &Ix| {
-            let published = world.wire.get(ix).is_some_and(|sides| sides & (1 << self.side(who)) != 0);
-            published && !known.view.known.contains_key(ix)
-        };
-        others.find(|ix| open(ix))
-    }
-
-    /// Whether only an external commit brings `who` to where others are: it has a leaf there and cannot follow.
-    pub(super) fn is_stuck(&self, world: &World, who: u8) -> bool {
-        let entry = self.entry(world, who).map(|ix| self.register.get(ix));
-        self.known(world, who).is_desired() && entry.is_some_and(|entry| entry.has(who))
+        let lost = known.is_desired() && known.canonical().is_none();
+        others.find(|ix| lost && self.is_new(world, &known.view, *ix))
     }
 
     /// Devices that do something by themselves, when everything has arrived.
     ///
-    /// A device that cannot follow waits much longer than a slot: it comes back when nobody else has anything to do.
+    /// A device that asks or joins by itself waits much longer than a slot: until nobody else has anything to do.
     pub(super) fn due(&self, world: &World) -> Set {
         let acts = |who: &u8| {
             let known = self.known(world, *who);
             known.is_desired() && known.is_due(self.claimable(world, *who))
         };
-        let returns = |who: &u8| self.rejoin && self.is_stuck(world, *who);
+        let returns = |who: &u8| self.is_stuck(world, *who) || self.entry(world, *who).is_some();
         let set = |filter: &dyn Fn(&u8) -> bool| (0..self.devices).filter(filter).fold(0, |set, who| set | 1 << who);
         match set(&acts) {
             0 => set(&returns),
@@ -334,13 +351,20 @@ impl Setting {
         }
     }
 
-    fn stored(&self, world: &World, who: u8) -> Option<Ix> {
+    pub(super) fn stored(&self, world: &World, who: u8) -> Option<Ix> {
         let known = self.known(world, who);
         known.view.known.iter().find(|(_, mark)| mark.unpublished).map(|(ix, _)| *ix)
     }
 
-    /// Delivers all facts and commits that can be taken in.
-    fn settle(&self, world: &mut World) {
+    pub(super) fn hear(&self, world: &mut World, who: u8, asker: u8) {
+        let floor = self.ask_seen(world, who, asker);
+        if self.known(world, who).view.floors[usize::from(asker)] < floor {
+            self.change(world, who, |view| view.floors[usize::from(asker)] = floor);
+        }
+    }
+
+    /// Delivers all facts, asks, and commits that can be taken in.
+    pub(super) fn settle(&self, world: &mut World) {
         for who in 0..self.devices {
             for user in 0..self.devices {
                 let target = world.room[usize::from(user)][self.side(who)];
@@ -348,6 +372,7 @@ impl Setting {
                 while shown(world) < target {
                     self.change(world, who, |view| view.learn(user));
                 }
+                self.hear(world, who, user);
             }
         }
         let mut moved = true;
@@ -357,219 +382,18 @@ impl Setting {
                 for who in 0..self.devices {
                     if let Some(mark) = self.takes(world, who, ix) {
                         moved = true;
-                        self.change(world, who, |view| {
-                            view.known.insert(ix, mark);
-                        });
+                        self.accept(world, who, ix, mark);
                     }
                 }
             }
         }
     }
 
-    fn heal(&self, world: &mut World) {
+    pub(super) fn heal(&self, world: &mut World) {
         world.split = false;
         world.wire.values_mut().for_each(|sides| *sides = Set::MAX);
-        for user in &mut world.room {
-            *user = [user.iter().copied().max().unwrap_or(0); SIDES];
+        for seen in world.room.iter_mut().chain(&mut world.asks) {
+            *seen = [seen.iter().copied().max().unwrap_or(0); SIDES];
         }
     }
-
-    /// What `who` may do as an ordinary or bad device.
-    fn list_own(&self, world: &World, who: u8, out: &mut Vec<Action>) {
-        let may = |event: Event| world.left[event as usize] > 0;
-        let known = self.known(world, who);
-        if self.stored(world, who).is_some() {
-            out.extend([Action::Publish(who), Action::Abandon(who)]);
-            return;
-        }
-        let Some(canonical) = known.canonical() else {
-            let entry = may(Event::Enter) && known.is_desired() && self.entry(world, who).is_some();
-            out.extend(entry.then_some(Action::Enter(who)));
-            return;
-        };
-        if !known.is_desired() {
-            out.extend(may(Event::Stray).then_some(Action::Stray(who)));
-            return;
-        }
-        let due = known.is_due(self.claimable(world, who));
-        out.extend((may(Event::Early) && due).then_some(Action::Due(who)));
-        out.extend(may(Event::Update).then_some(Action::Update(who)));
-        out.extend(may(Event::Crash).then_some(Action::Store(who)));
-        if self.bad & (1 << who) != 0 {
-            out.extend(may(Event::Twin).then_some(Action::Twin(who)));
-            for victim in each(self.register.get(canonical).leaves & !self.bad) {
-                out.extend(may(Event::Drop).then_some(Action::Drop(who, victim)));
-                out.extend(may(Event::Lie).then_some(Action::Lie(who, victim)));
-                out.extend(may(Event::Poison).then_some(Action::Poison(who, victim)));
-            }
-        }
-    }
-
-    fn list_room(&self, world: &World, out: &mut Vec<Action>) {
-        let may = |event: Event| world.left[event as usize] > 0;
-        if world.split {
-            out.push(Action::Heal);
-        } else if may(Event::Cut) {
-            out.push(Action::Cut);
-        }
-        let sides: std::collections::BTreeSet<u8> = (0..self.devices).map(|who| self.sides[usize::from(who)]).collect();
-        for user in 0..self.devices {
-            let steps = world.room[usize::from(user)];
-            let newest = steps.iter().copied().max().unwrap_or(0);
-            if newest >= 4 {
-                continue;
-            }
-            // While split, one side alone changes a membership: the room's history of it stays a line.
-            let ahead = |side: &&u8| steps[usize::from(**side)] == newest;
-            let leaves = sides.iter().filter(ahead).filter(|_| newest % 2 == 1 && may(Event::Leave));
-            let leaves = leaves.take(if world.split { SIDES } else { 1 });
-            out.extend(leaves.map(|side| Action::Leave(user, *side)));
-            let home = steps[self.side(user)] == newest;
-            out.extend((newest % 2 == 0 && home && may(Event::Join)).then_some(Action::Join(user)));
-        }
-    }
-
-    fn list_arrivals(&self, world: &World, who: u8, out: &mut Vec<Action>) {
-        let known = self.known(world, who);
-        for user in 0..self.devices {
-            let shown = known.view.facts[usize::from(user)].shown;
-            out.extend((shown < world.room[usize::from(user)][self.side(who)]).then_some(Action::Fact(who, user)));
-            let reset = world.left[Event::Reset as usize] > 0 && shown > 0 && shown.is_multiple_of(2) && user != who;
-            out.extend(reset.then_some(Action::Reset(who, user)));
-        }
-        let commits = world.wire.keys().copied().filter(|ix| self.takes(world, who, *ix).is_some());
-        out.extend(commits.map(|ix| Action::Deliver(who, ix)));
-    }
-
-    pub(super) fn list(&self, world: &World, out: &mut Vec<Action>) {
-        if world.quiet {
-            let due = self.due(world);
-            let within = world.rounds <= self.rounds;
-            let together = |set: &Set| set & !due == 0 && (!self.rejoin || set.is_power_of_two());
-            out.extend((1..=due).filter(|set| within && together(set)).map(Action::Round));
-            return;
-        }
-        for who in 0..self.devices {
-            self.list_arrivals(world, who, out);
-            self.list_own(world, who, out);
-        }
-        self.list_room(world, out);
-        if (0..self.devices).all(|who| self.stored(world, who).is_none()) {
-            out.push(Action::Quiet);
-        }
-    }
-
-    pub(super) fn step(&self, before: &World, action: Action) -> World {
-        let mut world = before.clone();
-        match action {
-            Action::Deliver(who, ix) => {
-                let mark = self.takes(before, who, ix).unwrap_or_default();
-                self.change(&mut world, who, |view| {
-                    view.known.insert(ix, mark);
-                });
-            }
-            Action::Fact(who, user) => self.change(&mut world, who, |view| view.learn(user)),
-            Action::Reset(who, user) => {
-                spend(&mut world, Event::Reset);
-                self.change(&mut world, who, |view| view.facts[usize::from(user)].shown -= 1);
-            }
-            Action::Leave(user, side) => self.turn(&mut world, user, usize::from(side), Event::Leave),
-            Action::Join(user) => self.turn(&mut world, user, self.side(user), Event::Join),
-            Action::Cut => {
-                spend(&mut world, Event::Cut);
-                world.split = true;
-            }
-            Action::Heal => self.heal(&mut world),
-            Action::Quiet => {
-                self.heal(&mut world);
-                world.quiet = true;
-                world.left = [0; EVENTS];
-                self.settle(&mut world);
-            }
-            Action::Round(set) => self.round(&mut world, set),
-            _ => self.step_own(&mut world, action),
-        }
-        world
-    }
-
-    fn step_own(&self, world: &mut World, action: Action) {
-        let bad = Wish { bad: true, ..Wish::default() };
-        let (event, who, wish) = match action {
-            Action::Due(who) => (Event::Early, who, Wish::default()),
-            Action::Update(who) => (Event::Update, who, Wish { healing: true, ..Wish::default() }),
-            Action::Store(who) => (Event::Crash, who, Wish { healing: true, unpublished: true, ..Wish::default() }),
-            Action::Drop(who, victim) => (Event::Drop, who, Wish { drop: Some((victim, 0)), ..bad }),
-            Action::Lie(who, victim) => (Event::Lie, who, Wish { drop: Some((victim, 6)), ..bad }),
-            Action::Poison(who, victim) => (Event::Poison, who, Wish { poisons: 1 << victim, ..bad }),
-            Action::Stray(who) => (Event::Stray, who, Wish { careless: true, ..bad }),
-            Action::Twin(who) => return self.twin(world, who),
-            Action::Publish(who) | Action::Abandon(who) => {
-                return self.recover(world, who, matches!(action, Action::Publish(_)));
-            }
-            Action::Enter(who) => {
-                spend(world, Event::Enter);
-                return self.entry(world, who).map_or((), |base| self.enter(world, who, base));
-            }
-            _ => return,
-        };
-        spend(world, event);
-        self.commit(world, who, wish);
-    }
-
-    /// Two commits on one base, neither resolving the other.
-    fn twin(&self, world: &mut World, who: u8) {
-        spend(world, Event::Twin);
-        let wish = || Wish { bad: true, ..Wish::default() };
-        let mut apart = world.clone();
-        let Some(first) = self.commit(&mut apart, who, wish()) else { return };
-        let twin = Made { attempt: 100, ..self.register.get(first).made.clone() };
-        let second = self.register.enter(twin);
-        let reach = self.reach(world, who);
-        for ix in [first, second] {
-            world.wire.insert(ix, reach);
-            self.change(world, who, |view| {
-                view.known.insert(ix, Mark::default());
-            });
-        }
-    }
-
-    /// After a restart the stored bytes go out, or the server refuses them for good.
-    fn recover(&self, world: &mut World, who: u8, publish: bool) {
-        let Some(ix) = self.stored(world, who) else { return };
-        self.change(world, who, |view| {
-            if let Some(mark) = view.known.get_mut(&ix) {
-                mark.unpublished = false;
-                mark.abandoned = !publish;
-            }
-        });
-        if publish {
-            let reach = self.reach(world, who);
-            world.wire.insert(ix, reach);
-        }
-    }
-
-    fn turn(&self, world: &mut World, user: u8, side: usize, event: Event) {
-        spend(world, event);
-        let steps = &mut world.room[usize::from(user)];
-        let next = steps[side] + 1;
-        if world.split { steps[side] = next } else { *steps = [next; SIDES] }
-    }
-
-    fn round(&self, world: &mut World, set: Set) {
-        world.rounds += 1;
-        let before = world.clone();
-        for who in each(set) {
-            let known = self.known(&before, who);
-            if known.is_due(self.claimable(&before, who)) && known.is_desired() {
-                self.commit(world, who, Wish::default());
-            } else if let Some(base) = self.entry(&before, who) {
-                self.enter(world, who, base);
-            }
-        }
-        self.settle(world);
-    }
-}
-
-fn spend(world: &mut World, event: Event) {
-    world.left[event as usize] -= 1;
 }

@@ -319,7 +319,7 @@ fn false_message_data_is_refused() {
     assert!(hear(&mut world, "mallory", &first).is_ok());
     let again = say(&mut world, Message::of(&state, b"again").skip(1));
     assert_eq!(hear(&mut world, "mallory", &again), Err(Reason::Replay));
-    let junk = say(&mut world, Message::of(&state, b"junk").skip(2).authenticated_data(b"\x01junk"));
+    let junk = say(&mut world, Message::of(&state, b"junk").skip(2).authenticated_data(b"\x02junk"));
     assert_eq!(hear(&mut world, "mallory", &junk), Err(Reason::Malformed));
     let mut elsewhere = Message::of(&state, b"elsewhere").skip(3);
     let other = world.peers["bob"].group.epochs()[0].epoch.id;

@@ -22,7 +22,7 @@ fn scene() -> (World, Vec<u8>, Vec<u8>) {
     world.say("alice", "unseen");
     world.commit("alice", true);
     let bytes = |(_, event): (Locator, Event)| match event {
-        Event::Commit { bytes, .. } | Event::Message { bytes, .. } => bytes,
+        Event::Commit { bytes, .. } | Event::Message { bytes, .. } | Event::Ask { bytes } => bytes,
     };
     let mut events = world.events().into_iter().map(bytes).collect::<Vec<_>>().into_iter().rev();
     let (commit, message) = (events.next().unwrap(), events.next().unwrap());

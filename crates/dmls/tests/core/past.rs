@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dmls::effect::{Need, Verdict};
+use dmls::effect::{Need, Readiness, Verdict};
 use dmls::error::Reason;
 use dmls::group::{Settings, Standing};
 use dmls::id::{EpochId, Locator};
@@ -87,6 +87,7 @@ fn old_epochs_become_stubs() {
         let expected = match event {
             Event::Commit { .. } => matches!(verdict, Verdict::Known),
             Event::Message { .. } => matches!(verdict, Verdict::Rejected { reason: Reason::BeyondWindow, .. }),
+            Event::Ask { .. } => false,
         };
         assert!(expected, "{locator:?}: {verdict:?}");
     }
@@ -94,30 +95,30 @@ fn old_epochs_become_stubs() {
     agree(&mut world, &all);
 }
 
-/// The other side went on for long: its first commit is on a stub. Whoever cannot follow it comes back (SPEC §5.8).
+/// The other side went on for long: its first commit is on a stub. Whoever cannot follow it asks (SPEC §5.8).
 #[test]
 fn a_long_split_ends_though_its_fork_point_is_a_stub() {
     let mut world = forgetful();
     let fork = world.canonical("alice").unwrap();
     part_for_long(&mut world);
     assert!(is_stub(&world, "alice", &fork) && is_stub(&world, "carol", &fork));
-    come_back(&mut world);
+    ask_and_agree(&mut world);
 }
 
 /// What is made on a stub cannot be checked: whoever is in the room may invent it, and it must not take up all the room
 /// that there is for what others made.
 #[test]
-fn invented_commits_on_a_stub_keep_nobody_from_coming_back() {
+fn invented_commits_on_a_stub_keep_nobody_from_asking() {
     let mut world = forgetful();
     part_for_long(&mut world);
     let strangers: Vec<_> = (0..20).map(|number| format!("stranger{number}")).collect();
     invent(&mut world, &strangers.iter().map(String::as_str).collect::<Vec<_>>());
-    come_back(&mut world);
+    ask_and_agree(&mut world);
 }
 
 /// Nor do members who conspire.
 #[test]
-fn no_eight_members_take_up_the_room_for_coming_back() {
+fn no_eight_members_take_up_the_room_for_asking() {
     let mut world = forgetful();
     let friends: Vec<_> = (0..8).map(|number| format!("friend{number}")).collect();
     for name in &friends {
@@ -136,8 +137,8 @@ fn no_eight_members_take_up_the_room_for_coming_back() {
     let room = world.events();
     let real =
         |id: &EpochId| room.iter().any(|(_, event)| matches!(event, Event::Commit { epoch, .. } if epoch.id == *id));
-    let back = |need: &Need| matches!(need, Need::ExternalJoin { epoch, .. } if real(epoch));
-    assert!(needs.iter().any(back), "{needs:?}");
+    let asks = |need: &Need| matches!(need, Need::Ask { epochs, .. } if epochs.iter().any(real));
+    assert!(needs.iter().any(asks), "{needs:?}");
 }
 
 /// Commits on what is a stub by now, whose confirmation tags are altered: each makes another epoch, and nobody signed it.
@@ -166,21 +167,22 @@ fn part_for_long(world: &mut World) {
     go_on(world, &["carol", "dan"], 50);
 }
 
-fn come_back(world: &mut World) {
+fn ask_and_agree(world: &mut World) {
     world.heal();
     let all = ["alice", "bob", "carol", "dan"];
     all.iter().for_each(|name| world.take_in(name));
     assert!(world.peers["alice"].refused.iter().any(|(_, reason)| *reason == Reason::BeyondWindow));
     world.tick(120_000);
     let needs = world.peers["alice"].group.needs(world.now);
-    assert!(needs.iter().any(|need| matches!(need, Need::ExternalJoin { .. })), "{needs:?}");
-    // Those who cannot follow come in at the newest commit of the room, one after the other.
+    let asks = |needs: &[Need]| needs.iter().any(|need| matches!(need, Need::Ask { .. }));
+    assert!(asks(&needs), "{needs:?}");
+    // Those who cannot follow ask, one after the other, and the other side adds them.
     for _ in 0..4 {
         for name in all {
             world.sync(name);
             let needs = world.peers[name].group.needs(world.now);
-            if needs.iter().any(|need| matches!(need, Need::ExternalJoin { .. })) {
-                world.join_externally(name);
+            if asks(&needs) {
+                world.ask(name);
             }
         }
         world.tick(1_200_000);
@@ -206,7 +208,50 @@ fn who_was_removed_with_cause_stays_out() {
     assert!(world.peers["alice"].group.due(world.now).add.is_empty());
     // He joins anew: that is another matter.
     world.join_room("dan");
+    world.ask("dan");
+    // He merges what he held when he left, which the others let go: they ask him for the merge value.
+    for _ in 0..3 {
+        ["alice", "bob", "carol", "dan"].iter().for_each(|name| world.sync(name));
+        world.tick(60_000);
+    }
     agree(&mut world, &["alice", "bob", "carol", "dan"]);
+}
+
+/// Alice changed her keys so long ago that only a stub is left of it. Who adds her by a key package of before undoes it: she
+/// does it again before she speaks (SPEC §3.10).
+#[test]
+fn a_healing_outlives_its_epoch() {
+    let mut world = forgetful();
+    world.commit("alice", true);
+    let healed = world.canonical("alice").unwrap();
+    let (all, others) = (["alice", "bob", "carol", "dan"], ["bob", "carol", "dan"]);
+    for turn in 0..60 {
+        all.iter().for_each(|name| world.take_in(name));
+        world.commit(others[turn % 3], true);
+        world.tick(HOUR);
+    }
+    all.iter().for_each(|name| world.take_in(name));
+    assert!(is_stub(&world, "alice", &healed));
+    world.leave_room("alice");
+    for name in others {
+        others.iter().for_each(|name| world.take_in(name));
+        world.commit(name, true);
+    }
+    others.iter().for_each(|name| world.take_in(name));
+    world.join_room("alice");
+    world.sync("bob");
+    world.take_in("alice");
+    assert_eq!(world.canonical("alice"), world.canonical("bob"));
+    for _ in 0..2 {
+        let Readiness::CommitFirst(due) = world.peers["alice"].group.readiness() else { panic!("she may speak") };
+        assert!(due.update);
+        world.restart("alice");
+    }
+    // What remains of it in stubs alone goes into the records, and comes back.
+    agree(&mut world, &all);
+    go_on(&mut world, &all, 60);
+    all.iter().for_each(|name| world.restart(name));
+    agree(&mut world, &all);
 }
 
 /// Who left commits on an epoch of before: nobody merges that, and it keeps nobody's past (SPEC §7.10).

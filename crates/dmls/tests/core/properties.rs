@@ -174,6 +174,7 @@ impl<'a> Onlooker<'a> {
             self.input(match event {
                 Event::Commit { bytes, .. } => Input::Commit { bytes, locator: Some(locator), from },
                 Event::Message { bytes, commit } => Input::Message { bytes, locator, from, commit: Some(commit) },
+                Event::Ask { bytes } => Input::Ask { bytes, from },
             });
         }
     }

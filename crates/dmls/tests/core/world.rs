@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dmls::device::{Credential, OwnDevice, SigningKey};
-use dmls::effect::{Applied, EpochRef, Outcome, Publish, Readiness, Verdict};
+use dmls::effect::{Applied, EpochRef, Need, Outcome, Publish, Readiness, Verdict};
 use dmls::entropy::{Entropy, EntropyError};
 use dmls::error::Reason;
 use dmls::group::{Group, Orders, Settings};
@@ -39,6 +39,7 @@ pub fn room() -> GroupId {
 pub enum Event {
     Commit { bytes: Vec<u8>, epoch: EpochRef, group_info: Vec<u8> },
     Message { bytes: Vec<u8>, commit: Locator },
+    Ask { bytes: Vec<u8> },
 }
 
 #[derive(Clone)]
@@ -231,7 +232,7 @@ impl World {
             Event::Commit { epoch, group_info, .. } => {
                 Some((EpochRef { locator: posted.locator, ..epoch }, group_info))
             }
-            Event::Message { .. } => None,
+            Event::Message { .. } | Event::Ask { .. } => None,
         });
         let (target, group_info) = newest.expect("a commit is in the room");
         let now = self.now;
@@ -287,6 +288,7 @@ impl World {
                     self.peers.get_mut(&out.to.user).unwrap().welcomes.push(welcome);
                 }
             }
+            Publish::Ask { bytes } => drop(self.post(name, side, Event::Ask { bytes })),
             Publish::MergeReply { to, epoch, value } => {
                 let from = self.peers[name].own.device().clone();
                 self.input(&to.user, Input::MergeReply { epoch, value, from });
@@ -336,6 +338,7 @@ impl World {
             Event::Message { bytes, commit } => {
                 Input::Message { bytes, locator: locator.clone(), from, commit: Some(commit) }
             }
+            Event::Ask { bytes } => Input::Ask { bytes, from },
         };
         let verdict = self.input(name, input);
         note(self.peers.get_mut(name).unwrap(), locator, &verdict);
@@ -357,6 +360,7 @@ impl World {
     /// Takes in what is there, then does what is due; like a client's `sync`.
     pub fn sync(&mut self, name: &str) {
         self.take_in(name);
+        self.ask_for_merge_values(name);
         let due = self.peers[name].group.due(self.now);
         if due.at.is_some() {
             self.commit(name, false);
@@ -364,10 +368,32 @@ impl World {
         }
     }
 
+    /// Everybody near who may know a merge value is asked for it.
+    fn ask_for_merge_values(&mut self, name: &str) {
+        let (side, from) = (self.peers[name].side, self.peers[name].own.device().clone());
+        for need in self.peers[name].group.needs(self.now) {
+            let Need::MergeValue { epoch, ask, .. } = need else { continue };
+            let near: Vec<_> =
+                ask.into_iter().filter(|device| self.sides(side).contains(&self.peers[&device.user].side)).collect();
+            for device in near {
+                self.input(&device.user, Input::MergeRequest { epoch, from: from.clone() });
+            }
+        }
+    }
+
     pub fn create(&mut self, name: &str) {
         let now = self.now;
         let peer = self.peers.get_mut(name).unwrap();
         let outcome = peer.group.create(now, &mut peer.rng).unwrap().persist(&mut peer.store).unwrap();
+        self.act(name, outcome);
+    }
+
+    /// Asks the others to add this device anew.
+    pub fn ask(&mut self, name: &str) {
+        let now = self.now;
+        let peer = self.peers.get_mut(name).unwrap();
+        let durable = peer.group.ask(&mut peer.packages, now, &mut peer.rng).unwrap();
+        let outcome = durable.persist(&mut peer.store).unwrap();
         self.act(name, outcome);
     }
 

@@ -45,14 +45,16 @@ impl World {
         let side = self.some_of(name, &others);
         let number = self.plotter(name).chances.below(u64::MAX);
         for (value, told) in [([1; 32], true), ([2; 32], false)] {
-            let invented = invented.clone();
+            let resolves = [invented.clone()];
+            let [invented] = resolves.clone();
             let commit = Commit::on(&base).merge_value(value).edit(move |data| data.resolves.push(invented.clone()));
             // The same randomness: but for the tag the two are the same.
             let mut same = crate::entropy::Stream::new(number, "two tags");
             let Ok(made) = commit.build(&mut same) else { return Ok(()) };
             self.put(name, room, Post::Commit(&made))?;
             for to in others.iter().filter(|device| side.contains(device) == told) {
-                let (kind, content) = insider::merge_reply(room, made.commit.epoch.id, &value);
+                let Ok(reply) = base.reply(to, &resolves, value, &mut self.plotter(name).chances) else { continue };
+                let (kind, content) = insider::merge_reply(room, made.commit.epoch.id, &reply);
                 self.letter(name, to, &kind, content, true)?;
             }
         }
@@ -114,7 +116,8 @@ impl World {
         let epochs: Vec<_> = self.plotter(name).states().iter().rev().take(4).map(|state| state.id()).collect();
         for to in self.honest_in(&base) {
             for epoch in &epochs {
-                let (kind, content) = insider::merge_reply(room, *epoch, &[0x5a; 32]);
+                let Ok(reply) = base.reply(&to, &[], [0x5a; 32], &mut self.plotter(name).chances) else { continue };
+                let (kind, content) = insider::merge_reply(room, *epoch, &reply);
                 self.letter(name, &to, &kind, content, true)?;
             }
         }

@@ -58,8 +58,9 @@ pub fn two_tags() -> End {
         let commit = tagged(value);
         puppet.input(commit_from("mallory", &commit));
         let from = world.peers["mallory"].own.device().clone();
-        let verdict =
-            puppet.input(Input::MergeReply { epoch: commit.epoch.id, value: Zeroizing::new(value.into()), from });
+        let to = puppet.group.device().clone();
+        let value = base.reply(&to, std::slice::from_ref(&invented), value, &mut Seeded::new(2)).unwrap();
+        let verdict = puppet.input(Input::MergeReply { epoch: commit.epoch.id, value: Zeroizing::new(value), from });
         assert!(matches!(verdict, Verdict::Applied(_)), "{verdict:?}");
     }
     let same = alice.group.canonical() == bob.group.canonical();

@@ -166,7 +166,7 @@ pub fn old_credential() -> End {
 fn rejoin(world: &mut World, thief: &mut Puppet) {
     let newest = world.events().into_iter().rev().find_map(|(locator, event)| match event {
         Event::Commit { epoch, group_info, .. } => Some((dmls::effect::EpochRef { locator, ..epoch }, group_info)),
-        Event::Message { .. } => None,
+        Event::Message { .. } | Event::Ask { .. } => None,
     });
     let (target, group_info) = newest.unwrap();
     if let Some(commit) = thief.enter(&group_info, target) {

@@ -38,8 +38,8 @@ fn come_together(world: &mut World) -> bool {
             world.tick(120_000);
             world.sync(name);
             let needs = world.peers[name].group.needs(world.now);
-            if needs.iter().any(|need| matches!(need, Need::ExternalJoin { .. })) {
-                world.join_externally(name);
+            if needs.iter().any(|need| matches!(need, Need::Ask { .. })) {
+                world.ask(name);
             }
         }
     }

@@ -1,9 +1,9 @@
 //! What forking must not cost: healed devices stay healed, deleted epochs stay deleted.
 
+use dmls::effect::Publish;
 use dmls::id::EpochId;
 use dmls::input::Input;
 use dmls::journal::{Records, Table};
-use sha2::{Digest, Sha256};
 
 use crate::attack::End;
 use crate::core_world::World;
@@ -51,12 +51,38 @@ pub fn dropped_heal() -> End {
     End::succeeded_if(thief.learns(&world, "after the merge"))
 }
 
+/// R5. The thief, who has Dan's Matrix account, asks in his name for the merge value of the merge.
+pub fn asked_for() -> End {
+    let (mut world, mut thief) = healed_apart();
+    world.send("bob", "after the merge");
+    let merged = world.canonical("bob").unwrap();
+    assert!(!thief.learns(&world, "after the merge"));
+    let (from, to) = (world.peers["bob"].own.device().clone(), world.peers["dan"].own.device().clone());
+    let (now, bob) = (world.now, world.peers.get_mut("bob").unwrap());
+    let request = Input::MergeRequest { epoch: merged, from: to };
+    let answered = bob.group.handle(request, now, &mut bob.rng).unwrap().persist(&mut bob.store).unwrap();
+    for publish in answered.publish {
+        let Publish::MergeReply { epoch, value, .. } = publish else { continue };
+        thief.input(Input::MergeReply { epoch, value, from: from.clone() });
+    }
+    End::succeeded_if(thief.learns(&world, "after the merge"))
+}
+
 /// The thief tells their own copy that M is what it would be if nothing was merged (SPEC §3.5).
+#[cfg(dmls_mutants)]
 fn offer_empty_merge_value(thief: &mut Puppet, epoch: EpochId, world: &World) {
-    let value = zeroize::Zeroizing::new(Sha256::digest(b"DMLS 1.0 inputs\0").to_vec());
-    let from = world.peers["bob"].own.device().clone();
+    use sha2::{Digest, Sha256};
+    let commit = dmls::group::inspect_commit(world.peers["bob"].group.commit(&epoch).unwrap()).unwrap();
+    let base = dmls::craft::State::of(&thief.group, &commit.base.id).unwrap();
+    let (own, none) = (thief.group.device().clone(), Sha256::digest(b"DMLS 1.0 inputs\0").into());
+    let value = base.reply(&own, &commit.resolves, none, &mut crate::core_world::Seeded::new(1)).unwrap();
+    let (value, from) = (zeroize::Zeroizing::new(value), world.peers["bob"].own.device().clone());
     thief.input(Input::MergeReply { epoch, value, from });
 }
+
+/// What it takes to say so is in the test build alone.
+#[cfg(not(dmls_mutants))]
+fn offer_empty_merge_value(_: &mut Puppet, _: EpochId, _: &World) {}
 
 /// F10. What is beyond the horizon, the time for which epochs are held, must be out of the store.
 pub fn horizon() -> End {

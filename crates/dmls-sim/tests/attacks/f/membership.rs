@@ -50,25 +50,33 @@ pub fn send_gate() -> End {
     End::succeeded_if(mallory.learns(&world, "without Mallory"))
 }
 
-/// F7. Alice added Carol. Mallory, who pretends not to know of it, merges Alice's head into her own without Carol.
+/// F7. Alice added Carol while the others, on the other side, changed their keys. Mallory, who pretends not to know of Carol,
+/// merges Alice's head into theirs, which have more to lose.
 pub fn burying_merge() -> End {
-    let mut world = group_of(&["alice", "bob", "mallory"]);
+    let others = ["bob", "dan", "erin"];
+    let mut world = group_on_sides(&[("alice", 1), ("bob", 2), ("dan", 2), ("erin", 2), ("mallory", 2)]);
     world.device("carol", 1);
     let mut mallory = Puppet::of(&world, "mallory", 0);
-    let fork = mallory.commit(update());
+    world.cut();
+    for name in others {
+        world.take_in(name);
+        world.commit(name, true);
+    }
     world.join_room("carol");
     world.commit("alice", false);
-    world.take_in("bob");
     world.take_in("carol");
     for (locator, event) in world.events() {
         let crate::core_world::Event::Commit { bytes, .. } = event else { continue };
         mallory.input(Input::Commit { bytes, locator: Some(locator), from: "alice".into() });
     }
+    let theirs = world.canonical("erin").unwrap();
     let merge = mallory.commit(update());
-    assert_eq!((merge.base.id, merge.resolves.len()), (fork.epoch.id, 1), "Mallory's merge buries Alice's head");
-    for commit in [&fork, &merge] {
-        world.input("alice", commit_from("mallory", commit));
-        world.input("bob", commit_from("mallory", commit));
+    assert_eq!((merge.base.id, merge.resolves.len()), (theirs, 1), "Mallory's merge covers Alice's head");
+    world.heal();
+    others.iter().for_each(|name| world.take_in(name));
+    world.take_in("alice");
+    for name in others.iter().chain(&["alice"]) {
+        world.input(name, commit_from("mallory", &merge));
     }
     world.sync("alice");
     End::succeeded_if(!can_read(&world, "alice", "carol"))

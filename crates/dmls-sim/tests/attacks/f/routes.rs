@@ -92,6 +92,7 @@ pub fn replays() -> End {
         let verdict = bob.input(match event {
             Event::Commit { bytes, .. } => Input::Commit { bytes, locator: Some(locator), from },
             Event::Message { bytes, commit } => Input::Message { bytes, locator, from, commit: Some(commit) },
+            Event::Ask { bytes } => Input::Ask { bytes, from },
         });
         refused &= matches!(verdict, Verdict::Rejected { reason: Reason::OtherGroup, .. });
     }

@@ -30,7 +30,7 @@ pub fn kept_keys() -> End {
     let events = world.events();
     let sealed = events.iter().rev().find_map(|(locator, event)| match event {
         Event::Message { bytes, .. } => Some((locator.clone(), bytes.clone())),
-        Event::Commit { .. } => None,
+        Event::Commit { .. } | Event::Ask { .. } => None,
     });
     let (locator, bytes) = sealed.unwrap();
     world.take_in("bob");

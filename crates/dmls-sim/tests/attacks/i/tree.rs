@@ -60,7 +60,7 @@ fn scene() -> (World, Vec<u8>, EpochRef, ed25519_dalek::SigningKey) {
     world.join_room("zoe");
     let newest = world.events().into_iter().rev().find_map(|(locator, event)| match event {
         Event::Commit { epoch, group_info, .. } => Some((EpochRef { locator, ..epoch }, group_info)),
-        Event::Message { .. } => None,
+        Event::Message { .. } | Event::Ask { .. } => None,
     });
     let (target, group_info) = newest.unwrap();
     let (_, signing) = keys_of("alice");

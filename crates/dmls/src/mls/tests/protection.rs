@@ -60,8 +60,8 @@ fn message_protection() {
         let signer = X25519_ED25519.signer(&hex(&vector, "signature_priv")[..32].try_into().unwrap());
         let other = X25519_ED25519.signer(&[9; 32]);
         assert_eq!(signer.public()[..], hex(&vector, "signature_pub")[..]);
-        let own = Maker { suite: X25519_ED25519, signer: &*signer, identity: &[1], extensions: &[] };
-        let reader = Maker { suite: X25519_ED25519, signer: &*other, identity: &[2], extensions: &[] };
+        let own = Maker { suite: X25519_ED25519, signer: &*signer, identity: &[1], serial: None };
+        let reader = Maker { suite: X25519_ED25519, signer: &*other, identity: &[2], serial: None };
         let mut entropy = super::given::Seeded::new("protection");
         // The sender is leaf 1 of two.
         let mut leaf = |maker: &Maker<'_>| {

@@ -141,7 +141,7 @@ fn treekem() {
             let mut renewed = tree.clone();
             let member = &members[&sender];
             let (signer, identity) = (&*member.signer, &member.identity[..]);
-            let maker = Maker { suite: X25519_ED25519, signer, identity, extensions: &[] };
+            let maker = Maker { suite: X25519_ED25519, signer, identity, serial: None };
             let mut entropy = super::given::Seeded::new("treekem");
             let own = OwnPath::make(&mut renewed, sender, &maker, &group, &mut entropy).unwrap();
             let context = encode(&context(&vector, &renewed));

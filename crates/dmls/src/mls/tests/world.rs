@@ -106,7 +106,7 @@ impl Person {
     }
 
     pub(super) fn maker(&self) -> Maker<'_> {
-        Maker { suite: SUITE, signer: &*self.signer, identity: &self.identity.content, extensions: &[] }
+        Maker { suite: SUITE, signer: &*self.signer, identity: &self.identity.content, serial: Some(1) }
     }
 
     pub(super) fn package(&self, last_resort: bool, chance: &mut Chance) -> OwnPackage {

@@ -26,8 +26,20 @@ struct Parts {
     /// The same, decoded when its owner first speaks: most leaves never do.
     verifier: OnceLock<Option<Box<dyn Verifier>>>,
     parent_hash: Option<Hash>,
-    is_updated: bool,
+    source: Source,
     device: Option<Device>,
+    serial: Option<u64>,
+}
+
+/// Where a leaf came from (RFC 9420 §7.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A key package, which its device may have made long before.
+    Package,
+    /// An Update, which this profile does not have.
+    Update,
+    /// Its device's own commit.
+    Commit,
 }
 
 /// Where a leaf is found, which says what its source must be (RFC 9420 §7.3).
@@ -47,15 +59,13 @@ pub(crate) struct Maker<'a> {
     pub(crate) signer: &'a dyn Signer,
     /// The content of the basic credential.
     pub(crate) identity: &'a [u8],
-    /// Extensions of every leaf.
-    pub(crate) extensions: &'a [Extension],
+    /// Which of its device's leaves the next one is; only who makes leaves has it.
+    pub(crate) serial: Option<u64>,
 }
 
 impl Maker<'_> {
     /// A signed leaf node, which lists what is supported (MLS M61); `place` is missing in key packages.
     pub(crate) fn leaf_node(&self, key: &PublicKey, source: LeafSource, place: Option<(&[u8], u32)>) -> LeafNode {
-        let mut extensions: Vec<u16> = self.extensions.iter().map(|extension| extension.extension_type).collect();
-        extensions.push(extension_type::LAST_RESORT);
         let mut node = LeafNode {
             encryption_key: key.as_slice().into(),
             signature_key: self.signer.public()[..].into(),
@@ -63,18 +73,29 @@ impl Maker<'_> {
             capabilities: Capabilities {
                 versions: vec![VERSION],
                 suites: vec![self.suite.number()],
-                extensions,
+                extensions: vec![extension_type::SERIAL, extension_type::LAST_RESORT],
                 proposals: Vec::new(),
                 credentials: vec![BASIC],
             },
             source,
-            extensions: self.extensions.to_vec(),
+            extensions: self.serial.map(serial_extension).into_iter().collect(),
             signature: Vec::new().into(),
         };
         let signature = crypto::sign(self.signer, LABEL, &signed_content(&node, &encode(&node), place));
         node.signature = signature[..].into();
         node
     }
+}
+
+fn serial_extension(serial: u64) -> Extension {
+    Extension { extension_type: extension_type::SERIAL, data: serial.to_be_bytes()[..].into() }
+}
+
+/// What the serial extension of a leaf says, if it has one.
+fn serial_of(node: &LeafNode) -> Result<Option<u64>, Refusal> {
+    let found = node.extensions.iter().find(|extension| extension.extension_type == extension_type::SERIAL);
+    let number = |extension: &Extension| extension.data.as_slice().try_into().map(u64::from_be_bytes);
+    found.map(number).transpose().map_err(|_| Refusal::Extension)
 }
 
 const LABEL: &str = "LeafNodeTBS";
@@ -119,7 +140,12 @@ impl Leaf {
             signature_key: node.signature_key.as_slice().try_into().map_err(|_| Refusal::Signature)?,
             verifier: OnceLock::new(),
             parent_hash,
-            is_updated: node.source == LeafSource::Update,
+            source: match &node.source {
+                LeafSource::KeyPackage { .. } => Source::Package,
+                LeafSource::Update => Source::Update,
+                LeafSource::Commit { .. } => Source::Commit,
+            },
+            serial: serial_of(node)?,
             device: crate::device::Credential::read(identity).ok().map(|credential| credential.device().clone()),
         })))
     }
@@ -154,9 +180,13 @@ impl Leaf {
         self.0.parent_hash.as_ref()
     }
 
-    /// Whether it came by an Update, which this profile does not have.
-    pub(crate) fn is_updated(&self) -> bool {
-        self.0.is_updated
+    pub(crate) fn source(&self) -> Source {
+        self.0.source
+    }
+
+    /// Which of its device's leaves it is: all of ours say so.
+    pub(crate) fn serial(&self) -> Option<u64> {
+        self.0.serial
     }
 
     /// Whose leaf it says it is, if its credential is one of ours.

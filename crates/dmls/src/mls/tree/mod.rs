@@ -21,7 +21,7 @@ use crate::id::Device;
 use index::Index;
 use node::{Body, Node, hash_of_parent};
 
-pub(crate) use leaf::{Found, Leaf, Maker, check_extensions, no_type_twice};
+pub(crate) use leaf::{Found, Leaf, Maker, Source, check_extensions, no_type_twice};
 pub(crate) use node::{Parent, Target};
 pub(crate) use place::{MAX_HEIGHT, Place};
 pub(crate) use records::Forest;

@@ -8,7 +8,7 @@ use crate::mls::tree::Forest;
 use crate::mls::wire::{
     Capabilities, Credential, Extension, KeyPackage, LeafNode, LeafSource, TreeNode, extension_type,
 };
-use crate::mls::{Package, Refusal, Tree};
+use crate::mls::{Leaf, Package, Refusal, Tree};
 
 const GREASE: u16 = 0x0a0a;
 const X509: u16 = 2;
@@ -227,13 +227,45 @@ fn own_leaves_list_what_is_supported() {
         let listed = Capabilities {
             versions: vec![1],
             suites: vec![1],
-            extensions: vec![extension_type::LAST_RESORT],
+            extensions: vec![extension_type::SERIAL, extension_type::LAST_RESORT],
             proposals: Vec::new(),
             credentials: vec![1],
         };
         assert_eq!(leaf.capabilities, listed);
-        assert_eq!(leaf.extensions, []);
+        assert_eq!(leaf.extensions, [extension(extension_type::SERIAL, &1_u64.to_be_bytes())]);
     }
+}
+
+/// A serial has eight bytes (SPEC §2.7).
+#[test]
+fn a_leaf_with_a_malformed_serial_is_refused() {
+    let scene = Scene::new();
+    let serial = |data: &'static [u8]| {
+        move |leaf: &mut LeafNode| leaf.extensions = vec![extension(extension_type::SERIAL, data)]
+    };
+    nowhere(&scene, &serial(&[1; 8]));
+    let mut of_path = scene.members[4].epoch.tree().leaf(4).unwrap().node().unwrap();
+    for data in [&[][..], &[1; 4], &[1; 7], &[1; 9]] {
+        let package = bent_package(&scene, |package| serial(data)(&mut package.leaf));
+        assert_eq!(Package::check(SUITE, package).err(), Some(Refusal::Extension));
+        serial(data)(&mut of_path);
+        assert_eq!(Leaf::parse(SUITE, &of_path).err(), Some(Refusal::Extension));
+    }
+}
+
+/// MLS asks for no serial, but nobody is a member without one (SPEC §2.7).
+#[test]
+fn a_leaf_without_a_serial_is_no_member() {
+    let scene = Scene::new();
+    let without = |leaf: &mut LeafNode| leaf.extensions.clear();
+    nowhere(&scene, &without);
+    let package = bent_package(&scene, |package| without(&mut package.leaf));
+    assert!(Package::check(SUITE, package).unwrap().member().is_err());
+    let forged = scene.forge(Bend { leaf: &without, ..Bend::none() });
+    assert!(forged.tree.vouched_members().is_err());
+    assert!(scene.members[1].epoch.read(&forged.bytes).unwrap().committing_member().is_err());
+    let whole = scene.forge(Bend::none());
+    assert!(scene.members[1].epoch.read(&whole.bytes).unwrap().committing_member().is_ok());
 }
 
 /// MLS M62.

@@ -1,4 +1,4 @@
-//! Who cannot follow the others comes back without anybody's help (SPEC §5.8).
+//! Who cannot follow the others asks, and is added anew (SPEC §2.10, §5.8).
 
 use std::collections::BTreeSet;
 
@@ -57,10 +57,19 @@ fn lose_a_commit_of_two(world: &mut World, room: &RoomId) {
     world.settle();
 }
 
-fn rejoins(world: &mut World, name: &str, room: &RoomId) -> Vec<String> {
+/// Who came in by external commit, as `name` knows it.
+fn external_joins(world: &mut World, name: &str, room: &RoomId) -> Vec<String> {
     let log = world.client(name).machine.as_mut().unwrap().log(room).unwrap();
     let external = log.into_iter().filter(|info| info.kind == EpochKind::External);
     external.map(|info| info.creator.device.to_lowercase()).collect()
+}
+
+/// Who asked to be added anew, once for each time.
+fn asks(world: &World) -> Vec<String> {
+    let events = world.net.servers[ONE].stream.iter().map(|(_, event)| event);
+    let asks = events.filter(|event| event["content"].get("ask").is_some());
+    asks.map(|event| event["sender"].as_str().unwrap().trim_start_matches('@').split(':').next().unwrap().into())
+        .collect()
 }
 
 fn assert_all_read(world: &mut World, room: &RoomId, names: &[&str]) {
@@ -84,14 +93,20 @@ fn a_lost_commit_strands_nobody() {
     world.net.heal();
     world.settle();
     assert_ne!(world.head("alice", &room), world.head("bob", &room));
-    assert_eq!(rejoins(&mut world, "alice", &room), Vec::<String>::new(), "at once is too soon");
+    assert_eq!(asks(&world), Vec::<String>::new(), "at once is too soon");
     wait(&mut world, 10);
     world.assert_together(&room, &["alice", "bob", "carol"]);
-    assert_eq!(rejoins(&mut world, "bob", &room), ["alice"]);
+    assert_eq!(asks(&world), ["alice"]);
     assert_all_read(&mut world, &room, &["alice", "bob", "carol"]);
-    let before = rejoins(&mut world, "alice", &room);
     wait(&mut world, 60);
-    assert_eq!(rejoins(&mut world, "alice", &room), before, "once is enough");
+    assert_eq!(asks(&world), ["alice"], "once is enough");
+    assert_eq!(
+        external_joins(&mut world, "bob", &room),
+        Vec::<String>::new(),
+        "whoever is in an epoch comes by no other way"
+    );
+    let told = world.codes("bob");
+    assert!(told.contains(&"asked".to_owned()), "the others are told: {told:?}");
 }
 
 /// Both sides rekeyed, and the merge cannot be opened: nobody tells the merge value.
@@ -117,7 +132,7 @@ fn a_merge_value_that_nobody_tells_strands_nobody() {
         }
         wait(&mut world, 10);
         world.assert_together(&room, &["alice", "bob", "carol"]);
-        assert_eq!(rejoins(&mut world, "bob", &room), ["alice"]);
+        assert_eq!(asks(&world), ["alice"]);
         assert_all_read(&mut world, &room, &["alice", "bob", "carol"]);
     }
 }
@@ -144,9 +159,7 @@ fn one_sided_members_wait_for_the_others() {
     }
     world.net.heal();
     wait(&mut world, 30);
-    for name in ["erin", "frank"] {
-        assert_eq!(rejoins(&mut world, name, &room), Vec::<String>::new(), "{name}");
-    }
+    assert_eq!(asks(&world), Vec::<String>::new());
     for name in ["alice", "bob", "carol"] {
         world.client(name).online = true;
     }
@@ -187,7 +200,7 @@ fn a_welcome_is_opened_with_a_commit_that_only_members_have() {
     wait(&mut world, 10);
     world.assert_together(&room, &["alice", "bob", "carol", "erin"]);
     assert!(world.transcript("erin", &room).contains(&"welcome, Erin".to_owned()));
-    assert_eq!(rejoins(&mut world, "alice", &room), Vec::<String>::new());
+    assert_eq!(asks(&world), Vec::<String>::new());
 }
 
 /// Bob comes back, and for so many seconds his server answers everything but requests for pages. Whether he sends an event
@@ -297,22 +310,21 @@ fn who_was_merged_and_cannot_follow_comes_back() {
     world.net.heal();
     wait(&mut world, 1);
     assert_ne!(world.head("erin", &room), world.head("bob", &room));
-    assert_eq!(rejoins(&mut world, "bob", &room), Vec::<String>::new(), "her Welcome has its time");
+    assert_eq!(asks(&world), Vec::<String>::new(), "her Welcome has its time");
     wait(&mut world, 10);
-    assert_eq!(rejoins(&mut world, "bob", &room), ["erin"]);
+    assert_eq!(asks(&world), ["erin"]);
     world.assert_together(&room, &["alice", "bob", "carol", "erin"]);
     assert_all_read(&mut world, &room, &["alice", "bob", "carol", "erin"]);
 }
 
-/// Frank is a member, and tells lies of how to come back: other GroupInfos for the epoch that Alice needs, and its own for
-/// epochs that are higher, and do not exist.
+/// Frank is a member, and tells lies of how to come in: other GroupInfos for the newest epoch, and its own for epochs that
+/// are higher, and do not exist. Nobody else is there when Erin joins.
 #[test]
 fn false_entry_points_shut_nobody_out() {
     let (mut world, room) = three_friends();
     world.invite("alice", &room, &user("frank", TWO));
     world.join("frank", &room);
     world.settle();
-    lose_a_commit_of_two(&mut world, &room);
     let stream = &world.net.servers[TWO].stream;
     let mut commits = stream.iter().map(|(_, event)| &event["content"]);
     let newest = commits.rfind(|content| content.get("group_info").is_some()).unwrap().clone();
@@ -326,11 +338,16 @@ fn false_entry_points_shut_nobody_out() {
         }
         world.net.post(&frank, &room.0, "m.room.encrypted", None, content, None);
     }
-    world.client("frank").online = false;
-    world.net.heal();
-    world.settle();
-    assert_ne!(world.head("alice", &room), world.head("bob", &room));
+    for name in ["alice", "bob", "carol", "frank"] {
+        world.client(name).online = false;
+    }
+    world.invite("alice", &room, &user("erin", ONE));
+    world.join("erin", &room);
     wait(&mut world, 15);
-    assert_eq!(world.head("alice", &room), world.head("bob", &room));
-    assert_eq!(rejoins(&mut world, "bob", &room), ["alice"]);
+    assert_eq!(external_joins(&mut world, "erin", &room), ["erin"]);
+    for name in ["alice", "bob", "carol"] {
+        world.client(name).online = true;
+    }
+    wait(&mut world, 1);
+    assert_eq!(world.head("alice", &room), world.head("erin", &room));
 }
