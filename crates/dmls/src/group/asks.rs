@@ -302,6 +302,9 @@ impl Group {
         if !self.in_group() {
             return Err(GroupError::NotInGroup);
         }
+        let own = self.own.clone();
+        // First what can fail: without a package nothing was tried.
+        let generated = packages.generate(&own, 1, true, entropy)?;
         let mut batch = Batch::default();
         let returned = self.of_d_since.take().map(|_| RETURN);
         for root in self.out_of_reach().values().map(root).chain(returned).collect::<BTreeSet<_>>() {
@@ -310,8 +313,7 @@ impl Group {
         }
         self.forget_tries();
         batch.writes.push(self.group_record());
-        let own = self.own.clone();
-        packages.generate(&own, 1, true, entropy)?.try_and_then(|made, writes| {
+        generated.try_and_then(|made, writes| {
             let made = made.into_iter().next().ok_or(GroupError::NothingDue)?;
             let data = AskData::signed(&self.id, made.bytes, &own);
             if let Some(before) = self.asks.get(&own.key()) {
